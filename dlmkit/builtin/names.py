@@ -1,0 +1,2 @@
+"""Names of the built-in models."""
+MODELS = ("verifier", "drafter", "guide")

@@ -1,0 +1,184 @@
+"""The one transformer that every text family is mapped onto.
+
+Parameter names follow the Llama/Qwen convention, which most published checkpoints use; a
+family whose files use other names supplies a name map (see `dlmkit.models.names`).
+
+Legend: B rows, Q fed positions, C cached positions, K = C + Q keys, D hidden size, H query
+heads, G key/value heads, E head dimension, F feed-forward size, S wanted rows, V vocabulary,
+Y layers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name that every torch reader knows
+
+from dlmkit.models.arch import ArchSpec
+from dlmkit.models.rotary import Rotary, rotate
+
+__all__ = ["Decoder"]
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square normalisation; statistics in float32 at least, gain applied after."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(size))
+        self.eps = eps
+
+    def forward(self, x_BQD: Tensor) -> Tensor:
+        """Normalise the last dimension."""
+        wide_BQD = x_BQD if x_BQD.dtype == torch.float64 else x_BQD.float()
+        normed_BQD = F.rms_norm(wide_BQD, (wide_BQD.shape[-1],), eps=self.eps)
+        return self.weight * normed_BQD.to(x_BQD.dtype)
+
+
+class Attention(nn.Module):
+    """Grouped-query attention over cached keys followed by the keys of the fed positions."""
+
+    def __init__(self, arch: ArchSpec) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = arch.heads, arch.kv_heads, arch.head_dim
+        bias = arch.qkv_bias
+        self.q_proj = nn.Linear(arch.hidden, arch.heads * arch.head_dim, bias=bias)
+        self.k_proj = nn.Linear(arch.hidden, arch.kv_heads * arch.head_dim, bias=bias)
+        self.v_proj = nn.Linear(arch.hidden, arch.kv_heads * arch.head_dim, bias=bias)
+        self.o_proj = nn.Linear(arch.heads * arch.head_dim, arch.hidden, bias=False)
+        self.q_norm = RMSNorm(arch.head_dim, arch.norm_eps) if arch.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(arch.head_dim, arch.norm_eps) if arch.qk_norm else nn.Identity()
+
+    def forward(
+        self,
+        x_BQD: Tensor,
+        cos_BQE: Tensor,
+        sin_BQE: Tensor,
+        mask_B1QK: Tensor | None,
+        past: tuple[Tensor, Tensor] | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Attend; return the output and the fresh, rotated keys and the values."""
+        q_BHQE = self.q_norm(self._split(self.q_proj(x_BQD), self.heads))
+        k_BGQE = self.k_norm(self._split(self.k_proj(x_BQD), self.kv_heads))
+        v_BGQE = self._split(self.v_proj(x_BQD), self.kv_heads)
+        q_BHQE = rotate(q_BHQE, cos_BQE, sin_BQE)
+        k_BGQE = rotate(k_BGQE, cos_BQE, sin_BQE)
+        keys_BGKE = k_BGQE if past is None else torch.cat((past[0], k_BGQE), dim=2)
+        values_BGKE = v_BGQE if past is None else torch.cat((past[1], v_BGQE), dim=2)
+        mixed_BHQE = F.scaled_dot_product_attention(
+            q_BHQE,
+            keys_BGKE,
+            values_BGKE,
+            attn_mask=mask_B1QK,
+            enable_gqa=self.kv_heads != self.heads,
+        )
+        mixed_BQD = mixed_BHQE.transpose(1, 2).flatten(2)
+        return self.o_proj(mixed_BQD), k_BGQE, v_BGQE
+
+    def _split(self, x_BQD: Tensor, heads: int) -> Tensor:
+        return x_BQD.unflatten(-1, (heads, self.head_dim)).transpose(1, 2)
+
+
+class GatedMLP(nn.Module):
+    """The gated SiLU feed-forward of Llama."""
+
+    def __init__(self, hidden: int, ffn: int) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(hidden, ffn, bias=False)
+        self.up_proj = nn.Linear(hidden, ffn, bias=False)
+        self.down_proj = nn.Linear(ffn, hidden, bias=False)
+
+    def forward(self, x_BQD: Tensor) -> Tensor:
+        """Gate, multiply, project back."""
+        out_BQD: Tensor = self.down_proj(F.silu(self.gate_proj(x_BQD)) * self.up_proj(x_BQD))
+        return out_BQD
+
+
+class Layer(nn.Module):
+    """One pre-norm transformer layer."""
+
+    def __init__(self, arch: ArchSpec) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(arch.hidden, arch.norm_eps)
+        self.self_attn = Attention(arch)
+        self.post_attention_layernorm = RMSNorm(arch.hidden, arch.norm_eps)
+        self.mlp = GatedMLP(arch.hidden, arch.ffn)
+
+    def forward(
+        self,
+        x_BQD: Tensor,
+        cos_BQE: Tensor,
+        sin_BQE: Tensor,
+        mask_B1QK: Tensor | None,
+        past: tuple[Tensor, Tensor] | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the new residual stream and this layer's fresh keys and values."""
+        mixed_BQD, k_BGQE, v_BGQE = self.self_attn(
+            self.input_layernorm(x_BQD), cos_BQE, sin_BQE, mask_B1QK, past
+        )
+        x_BQD = x_BQD + mixed_BQD
+        return x_BQD + self.mlp(self.post_attention_layernorm(x_BQD)), k_BGQE, v_BGQE
+
+
+class Backbone(nn.Module):
+    """Embeddings, layers and the final norm: everything but the head."""
+
+    def __init__(self, arch: ArchSpec) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(arch.vocab_rows, arch.hidden)
+        self.layers = nn.ModuleList(Layer(arch) for _ in range(arch.layers))
+        self.norm = RMSNorm(arch.hidden, arch.norm_eps)
+        self.rotary = Rotary(arch.rotary)
+
+
+class Decoder(nn.Module):
+    """Tokens in, logits of the wanted rows and fresh keys and values out.
+
+    The call is stateless: keys and values are returned, never stored (append-then-attend).
+    Positions are data, in any order and per row; attention is never inferred from them.
+    """
+
+    def __init__(self, arch: ArchSpec) -> None:
+        super().__init__()
+        self.arch = arch
+        self.model = Backbone(arch)
+        self.lm_head = (
+            None if arch.tied_head else nn.Linear(arch.hidden, arch.vocab_rows, bias=False)
+        )
+
+    def forward(
+        self,
+        ids_BQ: Tensor,
+        positions_BQ: Tensor,
+        mask_B1QK: Tensor | None = None,
+        past_k_YBGCE: Tensor | None = None,
+        past_v_YBGCE: Tensor | None = None,
+        embeds_BQD: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the final residual stream *before* the last norm, and fresh keys and values.
+
+        `mask_B1QK` is boolean, true where a query may attend; its columns are the cached
+        positions followed by the fed ones.  `None` lets every query see every key.
+        `embeds_BQD`, where given, replaces the embedding of `ids_BQ`.
+        """
+        x_BQD = self.model.embed_tokens(ids_BQ) if embeds_BQD is None else embeds_BQD
+        cos_BQE, sin_BQE = self.model.rotary(positions_BQ, x_BQD.dtype)
+        fresh_k, fresh_v = [], []
+        for index, layer in enumerate(self.model.layers):
+            past = (
+                None
+                if past_k_YBGCE is None or past_v_YBGCE is None
+                else (past_k_YBGCE[index], past_v_YBGCE[index])
+            )
+            x_BQD, k_BGQE, v_BGQE = layer(x_BQD, cos_BQE, sin_BQE, mask_B1QK, past)
+            fresh_k.append(k_BGQE)
+            fresh_v.append(v_BGQE)
+        return x_BQD, torch.stack(fresh_k), torch.stack(fresh_v)
+
+    def head(self, hidden_BSD: Tensor) -> Tensor:
+        """Logits of the given rows of `forward`'s first result; norm and head, nothing else."""
+        normed_BSD = self.model.norm(hidden_BSD)
+        weight_VD = (
+            self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
+        )
+        return F.linear(normed_BSD, weight_VD)

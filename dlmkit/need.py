@@ -1,0 +1,35 @@
+"""Which statistics of a prediction a component reads; declared, so that engines return no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+__all__ = ["Need"]
+
+
+@attrs.frozen(kw_only=True)
+class Need:
+    """Which statistics of a prediction somebody reads.
+
+    `top` is the number of most probable tokens kept; `entropy` and `current` (the log-probability
+    of the token that stands at the position now) are computed only on demand; `logits` asks for
+    the full distribution, which costs the transfer of V values for each position.
+    """
+
+    top: int = 1
+    entropy: bool = False
+    current: bool = False
+    logits: bool = False
+
+    @staticmethod
+    def union(needs: Iterable[Need]) -> Need:
+        """Return the least need that covers all of `needs`."""
+        kept = tuple(needs)
+        return Need(
+            top=max((need.top for need in kept), default=1),
+            entropy=any(need.entropy for need in kept),
+            current=any(need.current for need in kept),
+            logits=any(need.logits for need in kept),
+        )

@@ -1,0 +1,102 @@
+"""The network: one stateless call, the same for every back end.
+
+A network is given token ids with explicit positions, cached keys and values with masks, and the
+rows whose predictions are wanted.  It returns statistics (or logits) of those rows and the fresh
+keys and values; it stores nothing.  PyTorch, ONNX Runtime and TensorRT differ in nothing else.
+
+Legend: B rows, Q fed positions, C cache slots, S wanted rows, V vocabulary, Y layers, G key/value
+heads, E head dimension.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+
+if TYPE_CHECKING:
+    from torch import Tensor, device, dtype
+
+    from dlmkit.models.arch import AttentionPattern
+    from dlmkit.prediction import Need, ScorePack
+
+__all__ = ["KeyValues", "Network", "NetworkInfo", "NetworkInputs", "NetworkOutput"]
+
+
+@attrs.frozen(kw_only=True)
+class NetworkInfo:
+    """Facts about a loaded network that the loop and the checks rely on.
+
+    `logit_shift` is 1 where row i-1 predicts token i (a habit kept from autoregressive training)
+    and 0 where row i predicts token i.  `eos_ids` end a text; the first is the padding token.
+    `capabilities` names optional abilities, for example `logits`, `attention-taps`.
+    """
+
+    vocab_size: int
+    mask_id: int | None
+    eos_ids: tuple[int, ...]
+    max_positions: int
+    attention: AttentionPattern
+    layers: int
+    kv_heads: int
+    head_dim: int
+    dtype: dtype
+    device: device
+    logit_shift: int = 0
+    parameters: int = 0
+    engine: str = "torch"
+    eot_ids: tuple[int, ...] = ()
+    capabilities: frozenset[str] = frozenset({"logits"})
+
+
+@attrs.frozen(kw_only=True)
+class KeyValues:
+    """Post-rotary keys and values, each `[Y, B, G, positions, E]` in the network's dtype."""
+
+    keys_YBGCE: Tensor
+    values_YBGCE: Tensor
+
+
+@attrs.frozen(kw_only=True)
+class NetworkInputs:
+    """Everything that one call depends on.
+
+    `ids_BQ` and `positions_BQ` int64, in any order; `want_BS` int64 indices into Q;
+    `mask_new_B1QQ` boolean, true where a fed position may attend to another fed one (None:
+    everywhere); `past` cached keys and values with `mask_past_B1QC` telling which slots are
+    visible (both or neither); `current_BS` the tokens whose log-probability is asked for.
+    Every query must see at least itself.
+    """
+
+    ids_BQ: Tensor
+    positions_BQ: Tensor
+    want_BS: Tensor
+    mask_new_B1QQ: Tensor | None = None
+    past: KeyValues | None = None
+    mask_past_B1QC: Tensor | None = None
+    current_BS: Tensor | None = None
+
+
+@attrs.frozen(kw_only=True)
+class NetworkOutput:
+    """Statistics of the wanted rows, logits where needed, fresh keys and values of the fed rows.
+
+    Rows are what the network returned at the wanted positions: the logit shift is not applied.
+    """
+
+    pack: ScorePack
+    logits_BSV: Tensor | None
+    fresh: KeyValues
+
+
+class Network(Protocol):
+    """A loaded network on one engine."""
+
+    @property
+    def info(self) -> NetworkInfo:
+        """Facts about the network."""
+        ...
+
+    def forward(self, inputs: NetworkInputs, need: Need) -> NetworkOutput:
+        """Run one pass over the fed positions."""
+        ...

@@ -1,0 +1,100 @@
+"""What a forward pass says about the wanted positions: statistics, and logits where asked for.
+
+Strategies read a `Prediction`.  Its statistics (the *score pack*) are what an engine returns by
+default; full logits travel only when a component declares that it needs them.
+
+Legend: B rows, P window positions, K kept candidates, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import attrs
+import torch
+from torch import Tensor
+
+from dlmkit.need import Need
+
+__all__ = ["Need", "Prediction", "ScorePack", "score_pack"]
+
+
+@attrs.frozen(kw_only=True)
+class ScorePack:
+    """Statistics of a distribution at each window position, float32 at least.
+
+    `top_ids_BPK` int64 and `top_logp_BPK` in nats, most probable first, ties to the lowest id;
+    `lse_BP` log-sum-exp of the logits; `entropy_BP` in nats; `current_logp_BP` log-probability
+    of the token now at the position.  What was not asked for is None.
+    """
+
+    top_ids_BPK: Tensor
+    top_logp_BPK: Tensor
+    lse_BP: Tensor
+    entropy_BP: Tensor | None = None
+    current_logp_BP: Tensor | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Prediction:
+    """A score pack, the logits behind it where they were asked for, and its filtered form.
+
+    `filtered` is the distribution that tokens are drawn from, after sampling-stage transforms
+    (temperature, top-p, top-k); without such transforms it is the prediction itself.
+    """
+
+    pack: ScorePack
+    logits_BPV: Tensor | None = None
+    sampling: Prediction | None = None
+
+    @property
+    def filtered(self) -> Prediction:
+        """The distribution that tokens are drawn from."""
+        return self.sampling or self
+
+    def logp_of(self, tokens_BP: Tensor) -> Tensor:
+        """Log-probability in nats of the given token at each position, `logp_BP`.
+
+        Exact with logits.  Without them the token must be among the kept candidates; any other
+        token gets minus infinity.
+        """
+        if self.logits_BPV is not None:
+            chosen_BP = self.logits_BPV.gather(-1, tokens_BP[..., None])[..., 0]
+            return chosen_BP.to(self.pack.lse_BP.dtype) - self.pack.lse_BP
+        hit_BPK = self.pack.top_ids_BPK == tokens_BP[..., None]
+        return self.pack.top_logp_BPK.masked_fill(~hit_BPK, -torch.inf).amax(dim=-1)
+
+
+def score_pack(logits_BPV: Tensor, need: Need, current_BP: Tensor | None = None) -> ScorePack:
+    """Reduce logits to the statistics in `need`.
+
+    The vocabulary-sized exponential is formed once, and only when the entropy is needed.
+    `current_BP` is required when `need.current` is set.
+    """
+    wide_BPV = logits_BPV if logits_BPV.dtype == torch.float64 else logits_BPV.float()
+    lse_BP = wide_BPV.logsumexp(dim=-1)
+    top_BPK, ids_BPK = _top(wide_BPV, need.top)
+    entropy_BP = current_logp_BP = None
+    if need.entropy:
+        logp_BPV = wide_BPV - lse_BP[..., None]
+        product_BPV = logp_BPV.exp().mul_(logp_BPV.clamp_min(torch.finfo(logp_BPV.dtype).min))
+        entropy_BP = -product_BPV.sum(dim=-1)
+    if need.current and current_BP is not None:
+        current_logp_BP = wide_BPV.gather(-1, current_BP[..., None])[..., 0] - lse_BP
+    return ScorePack(
+        top_ids_BPK=ids_BPK,
+        top_logp_BPK=top_BPK - lse_BP[..., None],
+        lse_BP=lse_BP,
+        entropy_BP=entropy_BP,
+        current_logp_BP=current_logp_BP,
+    )
+
+
+def _top(logits_BPV: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Largest logits and their ids; equal logits in the order of their ids."""
+    if count == 1:
+        ids_BP1 = logits_BPV.argmax(dim=-1, keepdim=True)
+        return logits_BPV.gather(-1, ids_BP1), ids_BP1
+    top_BPK, ids_BPK = logits_BPV.topk(min(count, logits_BPV.shape[-1]), dim=-1)
+    by_id_BPK = ids_BPK.argsort(dim=-1, stable=True)
+    top_BPK, ids_BPK = top_BPK.gather(-1, by_id_BPK), ids_BPK.gather(-1, by_id_BPK)
+    order_BPK = top_BPK.argsort(dim=-1, descending=True, stable=True)
+    return top_BPK.gather(-1, order_BPK), ids_BPK.gather(-1, order_BPK)

@@ -1,0 +1,277 @@
+"""The roles: one base class per question that a decoding strategy answers.
+
+A strategy is a frozen component of one role with one pure method: tensors in, tensors out.  The
+loop intersects what a strategy returns with what is eligible, applies it, and counts it.  Rows of
+a batch are independent: a method must give each row what it would give the row alone.
+
+Legend: B rows, N canvas positions, P window positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import attrs
+
+from dlmkit.component import Component
+from dlmkit.need import Need
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dlmkit.canvas import Canvas
+    from dlmkit.context import Context
+    from dlmkit.plan import Plan
+    from dlmkit.prediction import Prediction
+    from dlmkit.records import StepRecord
+    from dlmkit.view import BlockSpan, View
+
+__all__ = [
+    "Blocks",
+    "CachePolicy",
+    "CommitGuard",
+    "ConfidenceScorer",
+    "EarlyExit",
+    "Exit",
+    "Guide",
+    "InputTransform",
+    "LogitsTransform",
+    "Observer",
+    "Procedure",
+    "Reviser",
+    "Revision",
+    "ScoreSpace",
+    "StopRule",
+    "Strategy",
+    "TokenSampler",
+    "TransferRule",
+]
+
+ScoreSpace = Literal["probability", "nats", "logit", "rank", "unbounded"]
+"""The unit of a confidence: probability in [0, 1]; nats (0 or below, larger is surer); a
+difference of logits; a rank that only orders; anything else."""
+
+
+class Strategy(Component):
+    """What every strategy declares beside its options, so that a spec can be checked.
+
+    `need`: statistics it reads.  `span`: the positions it reads, the current block or the whole
+    region that is generated.  `reopens`: whether it may put masks back.  `history`: whether it
+    compares with earlier steps.  `stochastic`: whether it draws random numbers.
+    """
+
+    need: ClassVar[Need] = Need()
+    span: ClassVar[Literal["block", "region"]] = "block"
+    reopens: ClassVar[bool] = False
+    history: ClassVar[bool] = False
+    stochastic: ClassVar[bool] = False
+    requires: ClassVar[frozenset[str]] = frozenset()
+
+    def needs(self) -> Need:
+        """Statistics this object reads with its options; by default those of its class."""
+        return self.need
+
+
+class Procedure(Component):
+    """The root of a pipeline: decides which forward passes run, and in which order."""
+
+    role = "procedure"
+
+    @abstractmethod
+    def steps(self, context: Context, canvas: Canvas) -> Iterator[StepRecord]:
+        """Decode the canvas in place; yield one record after each forward pass."""
+
+
+class Blocks(Strategy):
+    """Which span of each row is decoded now."""
+
+    role = "blocks"
+
+    @abstractmethod
+    def current(self, canvas: Canvas) -> BlockSpan:
+        """Return each row's current span; rows may sit in different blocks.
+
+        The span of a row with masks left must contain at least one of them.  The width of the
+        span is a number known without reading a tensor.
+        """
+
+
+class InputTransform(Strategy):
+    """Changes what the network is fed, not the canvas."""
+
+    role = "inputs"
+
+    @abstractmethod
+    def apply(self, ids_BN: Tensor, view: View) -> Tensor:
+        """Return the token ids to feed, `ids_BN` int64."""
+
+
+class CachePolicy(Strategy):
+    """Decides what is computed and what is read from the key/value store."""
+
+    role = "cache"
+
+    @abstractmethod
+    def plan(self, view: View) -> Plan:
+        """Return the plan of this step's forward pass."""
+
+
+class Guide(Strategy):
+    """Combines predictions under several inputs, for example with and without the prompt."""
+
+    role = "guide"
+    need = Need(logits=True)
+
+    @abstractmethod
+    def variants(self, ids_BN: Tensor, view: View) -> Sequence[Tensor]:
+        """Return the canvases to feed, each `ids_BN`; they run as one forward pass."""
+
+    @abstractmethod
+    def combine(self, logits: Sequence[Tensor], view: View) -> Tensor:
+        """Combine the variants' `logits_BPV`, in their order, into one."""
+
+
+class LogitsTransform(Strategy):
+    """Edits the distribution.
+
+    `stage` says who sees the result: `"score"` everybody; `"sampling"` only the token sampler,
+    and scorers that ask for the filtered distribution.
+    """
+
+    role = "logits"
+    need = Need(logits=True)
+    stage: ClassVar[Literal["score", "sampling"]] = "score"
+
+    @abstractmethod
+    def edit(self, logits_BPV: Tensor, view: View) -> Tensor:
+        """Return new logits of the same shape."""
+
+
+class TokenSampler(Strategy):
+    """Proposes a token for each position."""
+
+    role = "sample"
+
+    @abstractmethod
+    def propose(self, prediction: Prediction, view: View) -> Tensor:
+        """Return `tokens_BP` int64, read from `prediction.filtered`."""
+
+
+class ConfidenceScorer(Strategy):
+    """Rates proposals; larger is surer.  `space` is the unit of its scores."""
+
+    role = "confidence"
+    space: ClassVar[ScoreSpace] = "unbounded"
+
+    @abstractmethod
+    def score(self, tokens_BP: Tensor, prediction: Prediction, view: View) -> Tensor:
+        """Return `confidence_BP`, float32 or float64."""
+
+    def score_space(self) -> ScoreSpace:
+        """The unit of this object's scores; by default that of its class."""
+        return self.space
+
+
+class TransferRule(Strategy):
+    """Chooses which proposals become tokens.
+
+    `reads` lists the score spaces that it understands; empty means any.  A rule that may commit
+    nothing in a step sets `may_wait`; any other must commit at least one eligible position in
+    every row that has one.
+    """
+
+    role = "transfer"
+    reads: ClassVar[frozenset[ScoreSpace]] = frozenset()
+    may_wait: ClassVar[bool] = False
+
+    @abstractmethod
+    def select(self, confidence_BP: Tensor, view: View) -> Tensor:
+        """Return `commit_BP` bool.
+
+        `confidence_BP` is minus infinity where the position is not eligible.
+        """
+
+    def steps_bound(self, width: int) -> int:
+        """Most steps that a block of `width` masks can take; the loop stops a rule beyond it."""
+        return width
+
+    def score_spaces(self) -> frozenset[ScoreSpace]:
+        """The score spaces this object understands; by default those of its class."""
+        return self.reads
+
+
+class CommitGuard(Strategy):
+    """Changes a selection, for example to keep a minimum or a maximum."""
+
+    role = "guard"
+
+    @abstractmethod
+    def guard(self, commit_BP: Tensor, confidence_BP: Tensor, view: View) -> Tensor:
+        """Return the new `commit_BP` bool."""
+
+
+@attrs.frozen
+class Exit:
+    """Rows that stop, and what happens to their remaining masks.
+
+    `rows_B` bool.  `scope`: `"block"` ends the current block, `"canvas"` the whole row.  Masks in
+    scope are filled with this step's proposals.
+    """
+
+    rows_B: Tensor
+    scope: Literal["block", "canvas"]
+
+
+class EarlyExit(Strategy):
+    """Ends a block or a row before every position was decided on its own."""
+
+    role = "exit"
+
+    @abstractmethod
+    def decide(self, prediction: Prediction, confidence_BP: Tensor, view: View) -> Exit | None:
+        """Return which rows exit, or None."""
+
+
+@attrs.frozen
+class Revision:
+    """Committed positions to change: `where_BP` bool and the new `tokens_BP` (mask id: reopen)."""
+
+    where_BP: Tensor
+    tokens_BP: Tensor
+
+
+class Reviser(Strategy):
+    """Takes back or replaces tokens that were committed earlier.
+
+    `sees`: `"before"` gets the view of the forward pass, `"after"` the view with this step's
+    commits applied.
+    """
+
+    role = "revise"
+    sees: ClassVar[Literal["before", "after"]] = "after"
+
+    @abstractmethod
+    def revise(self, prediction: Prediction, view: View) -> Revision | None:
+        """Return what to change, or None."""
+
+
+class StopRule(Strategy):
+    """Ends rows that need no more steps."""
+
+    role = "stop"
+
+    @abstractmethod
+    def stop(self, view: View) -> Tensor:
+        """Return `rows_B` bool; masks that are left there stay."""
+
+
+class Observer(Component):
+    """Sees every record; changes nothing."""
+
+    role = "observe"
+
+    @abstractmethod
+    def step(self, record: StepRecord) -> None:
+        """Take note of one step."""

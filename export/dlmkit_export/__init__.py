@@ -1,0 +1,1 @@
+"""Compiled engines: ONNX export, ONNX Runtime and TensorRT.  Empty until the export work lands."""
