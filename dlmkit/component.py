@@ -7,6 +7,7 @@ the loop, so that one object may serve many decodes.
 
 from __future__ import annotations
 
+import functools
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +15,17 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
-__all__ = ["Component", "Option", "StateField", "key_of", "option", "options_of"]
+__all__ = [
+    "Check",
+    "Component",
+    "Option",
+    "StateField",
+    "option",
+    "options_of",
+    "parts_of",
+    "problem_with",
+    "union_members",
+]
 
 Check = Callable[[Any], str | None]
 """Returns what is wrong with a value ("must be at least 0"), or None."""
@@ -38,13 +49,15 @@ class Component:
     """Base of everything that a spec can name.
 
     Subclasses are decorated with `@attrs.frozen` and set `name` (kebab-case, unique in its
-    role) and `version` (raised when the same options give different numbers).
+    role) and `version` (raised when the same options give different numbers).  `selector` is the
+    key that holds the name in a spec; a role changes it only where `use` would read badly.
     """
 
     role: ClassVar[str] = ""
     name: ClassVar[str] = ""
     version: ClassVar[int] = 1
     state: ClassVar[tuple[StateField, ...]] = ()
+    selector: ClassVar[str] = "use"
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -53,6 +66,14 @@ class Component:
         Runs at check time, before any model is loaded; override where options interact.
         """
         return iter(())
+
+    def state_fields(self) -> tuple[StateField, ...]:
+        """Per-decode state of this object with its options; by default that of its class."""
+        return self.state
+
+    def checked_values(self) -> tuple[Any, ...]:
+        """The values that an option's checks see in place of this component; by default itself."""
+        return (self,)
 
 
 def option(
@@ -78,13 +99,24 @@ def option(
     checks = (check,) if callable(check) else tuple(check)
 
     def validate(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        for predicate in checks:
-            problem = predicate(value)
-            if problem:
-                raise ValueError(f"{type(instance).name}.{attribute.name} {problem}; got {value!r}")
+        problem = problem_with(value, checks)
+        if problem:
+            owner = getattr(instance, "name", "") or type(instance).__name__
+            raise ValueError(f"{owner}.{attribute.name} {problem}; got {value!r}")
 
     metadata = {"dlmkit": {"doc": doc, "checks": checks, "key": key, "examples": tuple(examples)}}
     return attrs.field(default=default, validator=validate, metadata=metadata)
+
+
+def problem_with(value: Any, checks: Sequence[Check]) -> str | None:
+    """Return what the first failing check says about a value; None is never checked."""
+    values = value.checked_values() if isinstance(value, Component) else (value,)
+    for predicate in checks:
+        for each in values:
+            problem = None if each is None else predicate(each)
+            if problem:
+                return problem
+    return None
 
 
 @attrs.frozen
@@ -107,9 +139,10 @@ class Option:
     @property
     def accepts_none(self) -> bool:
         """Whether `null` is a value of this option."""
-        return type(None) in typing.get_args(self.type)
+        return type(None) in union_members(self.type)
 
 
+@functools.cache
 def options_of(cls: type[Any]) -> tuple[Option, ...]:
     """List the options of an attrs class in declaration order, types resolved."""
     hints = typing.get_type_hints(cls)
@@ -135,13 +168,20 @@ def options_of(cls: type[Any]) -> tuple[Option, ...]:
     return tuple(found)
 
 
-def key_of(option: Option) -> str:
-    """Return the option's name as written in a spec."""
-    return option.key
-
 
 def union_members(hint: Any) -> tuple[Any, ...]:
     """Split `A | B | None` into its members; any other type is its own only member."""
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         return typing.get_args(hint)
     return (hint,)
+
+
+def parts_of(component: Any) -> Iterator[Component]:
+    """Yield the components that stand directly in the options of a component or record."""
+    for field in attrs.fields(type(component)):
+        value = getattr(component, field.name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, Component):
+                yield item
+            elif attrs.has(type(item)):
+                yield from parts_of(item)

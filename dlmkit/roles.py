@@ -10,7 +10,7 @@ Legend: B rows, N canvas positions, P window positions, V vocabulary.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from dlmkit.canvas import Canvas
     from dlmkit.context import Context
+    from dlmkit.outcome import Outcome
     from dlmkit.plan import Plan
     from dlmkit.prediction import Prediction
     from dlmkit.records import StepRecord
@@ -72,6 +73,14 @@ class Strategy(Component):
     def needs(self) -> Need:
         """Statistics this object reads with its options; by default those of its class."""
         return self.need
+
+    def advance(self, outcome: Outcome) -> Mapping[str, Tensor]:
+        """Return the next value of every field in `state`; read the current ones from the view.
+
+        Called once after each step, only on strategies that declare state.  Fields by position
+        are reset by the loop where a position was reopened.
+        """
+        raise NotImplementedError(f"{type(self).__name__} declares state but does not advance it")
 
 
 class Procedure(Component):
@@ -193,9 +202,12 @@ class TransferRule(Strategy):
         `confidence_BP` is minus infinity where the position is not eligible.
         """
 
-    def steps_bound(self, width: int) -> int:
-        """Most steps that a block of `width` masks can take; the loop stops a rule beyond it."""
-        return width
+    def steps_per_block(self, width: int) -> int | None:
+        """Steps that a block of `width` masks takes where the rule fixes them, else None.
+
+        A rule that `may_wait` must fix them and decide every mask by then.
+        """
+        return None
 
     def score_spaces(self) -> frozenset[ScoreSpace]:
         """The score spaces this object understands; by default those of its class."""

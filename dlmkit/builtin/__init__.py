@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, get_args
 
-from dlmkit.builtin.names import MODELS
+from dlmkit.errors import RequestError
 
-__all__ = ["MODELS", "checkpoint_path"]
+__all__ = ["CHECKPOINTS", "CheckpointName", "UnknownBuiltinError", "checkpoint_path"]
+
+CheckpointName = Literal["verifier", "drafter", "guide"]
+CHECKPOINTS: tuple[CheckpointName, ...] = get_args(CheckpointName)
+
+
+class UnknownBuiltinError(RequestError):
+    """A built-in checkpoint was asked for by a name that does not exist."""
 
 
 def checkpoint_path(name: str) -> Path:
-    """The folder of a built-in checkpoint: `verifier`, `drafter` or `guide`."""
-    raise NotImplementedError
+    """The folder of a built-in checkpoint: `verifier`, `drafter` or `guide`.
+
+    Raises `UnknownBuiltinError` for any other name.
+    """
+    if name not in CHECKPOINTS:
+        raise UnknownBuiltinError(
+            f"no built-in checkpoint {name!r}", hint=f"use one of: {', '.join(CHECKPOINTS)}"
+        )
+    return Path(__file__).parent / "checkpoints" / name

@@ -178,7 +178,5 @@ class Decoder(nn.Module):
     def head(self, hidden_BSD: Tensor) -> Tensor:
         """Logits of the given rows of `forward`'s first result; norm and head, nothing else."""
         normed_BSD = self.model.norm(hidden_BSD)
-        weight_VD = (
-            self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
-        )
+        weight_VD = self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
         return F.linear(normed_BSD, weight_VD)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from dlmkit.builtin.tasks.example import Example
 from dlmkit.builtin.tasks.words import CATEGORIES
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
 
 __all__ = ["multiple_choice"]
 

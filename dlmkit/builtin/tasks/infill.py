@@ -5,11 +5,14 @@ A masked word or digit is one mask token.  The text stands alone, without chat m
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from dlmkit.builtin.tasks.example import MASK, Example
 from dlmkit.builtin.tasks.words import BOYS, GIRLS, LIST_WORDS
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
 
 __all__ = ["infilling"]
 
@@ -72,10 +75,8 @@ def _mirror(rng: random.Random) -> Parts:
     """Words, a bar, and the same words backwards; one of each pair may be hidden."""
     words = [f" {word}" for word in rng.sample(LIST_WORDS, rng.randint(2, 5))]
     pieces = ["mirror:", *words, " |", *reversed(words)]
-    hidden = []
-    for i in range(1, len(words) + 1):
-        if rng.random() < 0.7:
-            hidden.append(rng.choice((i, len(pieces) - i)))
+    places = range(1, len(words) + 1)
+    hidden = [rng.choice((i, len(pieces) - i)) for i in places if rng.random() < 0.7]
     return pieces, hidden or [1]
 
 

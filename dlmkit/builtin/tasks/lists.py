@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import random
+from typing import TYPE_CHECKING
 
 from dlmkit.builtin.tasks.example import Example
 from dlmkit.builtin.tasks.words import LETTERS, LIST_WORDS
+
+if TYPE_CHECKING:
+    import random
 
 __all__ = ["OPERATIONS", "list_operation"]
 

@@ -5,13 +5,16 @@ An answer is one equation per line and then `#### result`, as in GSM8K.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import attrs
 
 from dlmkit.builtin.tasks.example import Example
 from dlmkit.builtin.tasks.words import BOYS, GIRLS, OBJECTS
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
 
 __all__ = ["word_problem"]
 
@@ -111,7 +114,8 @@ def _change(story: Story) -> str:
     n = rng.randint(1, 20) if gain else rng.randint(1, min(20, story.amount - 1))
     story.calculate(story.amount, "+" if gain else "-", n)
     clause = rng.choice(_GAINS if gain else _LOSSES)
-    return clause.format(n=n, things=story.things, other=story.other)
+    things = story.things if n > 1 else OBJECTS[story.things]
+    return clause.format(n=n, things=things, other=story.other)
 
 
 def _tell(story: Story, clauses: list[str]) -> None:

@@ -1,0 +1,87 @@
+"""Greedy decoding of many prompts, one token per step, for measuring accuracy.
+
+Legend: B rows, L sequence positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dlmkit.builtin.tasks import MASK, Example
+from dlmkit.builtin.tokenizer import EOS, chat_prompt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tokenizers import Tokenizer
+
+    from dlmkit.models.decoder import Decoder
+
+__all__ = ["complete"]
+
+ROWS = 32
+
+
+def complete(
+    network: Decoder, tokenizer: Tokenizer, examples: Sequence[Example], canvas: int = 32
+) -> list[str]:
+    """The completion of every example, up to the first end-of-text token."""
+    device = network.model.norm.weight.device
+    mask_id, eos = tokenizer.token_to_id(MASK), tokenizer.token_to_id(EOS)
+    groups: dict[tuple[int, bool], list[int]] = defaultdict(list)
+    prompts = [_prompt_ids(tokenizer, example) for example in examples]
+    for index, (ids, example) in enumerate(zip(prompts, examples, strict=True)):
+        groups[len(ids), example.whole_text].append(index)
+    completions = [""] * len(examples)
+    for (length, whole), members in groups.items():
+        for chunk in (members[i : i + ROWS] for i in range(0, len(members), ROWS)):
+            tail = [] if whole or network.arch.qkv_bias else [mask_id] * canvas
+            ids_BL = torch.tensor([prompts[i] + tail for i in chunk], device=device)
+            if network.arch.qkv_bias:
+                ids_BL = _next_tokens(network, ids_BL, canvas)
+            else:
+                ids_BL = _unmask(network, ids_BL, mask_id)
+            for i, ids in zip(chunk, ids_BL.tolist(), strict=True):
+                rest = ids if whole else ids[length:]
+                rest = rest[: rest.index(eos)] if eos in rest else rest
+                completions[i] = tokenizer.decode(rest, skip_special_tokens=False)
+    return completions
+
+
+def _prompt_ids(tokenizer: Tokenizer, example: Example) -> list[int]:
+    text = example.prompt if example.whole_text else chat_prompt(example.prompt)
+    ids: list[int] = tokenizer.encode(text).ids
+    return ids
+
+
+@torch.no_grad()
+def _unmask(network: Decoder, ids_BL: Tensor, mask_id: int) -> Tensor:
+    """LLaDA's low-confidence decoding with one token per step and row, in one block."""
+    positions_BL = torch.arange(ids_BL.shape[1], device=ids_BL.device).expand_as(ids_BL)
+    for _ in range(int((ids_BL == mask_id).sum(1).max())):
+        masked_BL = ids_BL == mask_id
+        logits_BLV = network.head(network(ids_BL, positions_BL)[0]).float()
+        top_BL, best_BL = logits_BLV.softmax(-1).max(-1)
+        place_B1 = top_BL.masked_fill(~masked_BL, -1.0).argmax(1, keepdim=True)
+        chosen_B1 = best_BL.gather(1, place_B1)
+        keep_B1 = ids_BL.gather(1, place_B1)
+        wanted_B1 = masked_BL.gather(1, place_B1)
+        ids_BL = ids_BL.scatter(1, place_B1, torch.where(wanted_B1, chosen_B1, keep_B1))
+    return ids_BL
+
+
+@torch.no_grad()
+def _next_tokens(network: Decoder, ids_BL: Tensor, count: int) -> Tensor:
+    """Plain autoregressive decoding, without a key/value store."""
+    for _ in range(count):
+        length = ids_BL.shape[1]
+        positions_BL = torch.arange(length, device=ids_BL.device).expand_as(ids_BL)
+        causal = torch.ones(length, length, dtype=torch.bool, device=ids_BL.device).tril()
+        hidden_BLD = network(ids_BL, positions_BL, causal[None, None])[0]
+        best_B1 = network.head(hidden_BLD[:, -1:]).argmax(-1)
+        ids_BL = torch.cat((ids_BL, best_B1), dim=1)
+    return ids_BL

@@ -1,2 +1,0 @@
-"""Names of the built-in models."""
-MODELS = ("verifier", "drafter", "guide")

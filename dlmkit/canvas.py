@@ -1,0 +1,144 @@
+"""The canvas: every token of a batch, given and undecided, with what is known about each.
+
+Rows are padded on the right, so a row's positions do not depend on its neighbours.  Only the
+loop changes a canvas; strategies see it through a `View`.
+
+Legend: B rows, N canvas positions, P window positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import torch
+from torch import Tensor
+
+from dlmkit.errors import RequestError
+
+__all__ = ["Canvas"]
+
+
+@attrs.define(eq=False)
+class Canvas:
+    """A batch of rows being decoded.
+
+    `tokens_BN` int64; `given_BN` true where the token was given (or is padding) and never
+    changes; `length_B` the end of each row; `start_B` its first undecided position when decoding
+    began; `commit_step_BN` int32, the step that decided a position, -1 before; `done_B` rows that
+    take no further part; `samples_B` int64 row identities for random numbers.  `region_width` is
+    the widest span from start to end, `ragged` whether lengths differ (both known on the host).
+    """
+
+    tokens_BN: Tensor
+    given_BN: Tensor
+    length_B: Tensor
+    start_B: Tensor
+    samples_B: Tensor
+    mask_id: int
+    region_width: int
+    ragged: bool
+    commit_step_BN: Tensor
+    done_B: Tensor
+    initial_masks_B: Tensor
+
+    @classmethod
+    def create(
+        cls,
+        prompts: Sequence[Sequence[int]],
+        gen_length: int,
+        mask_id: int,
+        *,
+        infill: bool = False,
+        device: torch.device | str = "cpu",
+        first_sample: int = 0,
+    ) -> Canvas:
+        """Lay out prompts of any lengths, each followed by `gen_length` masks.
+
+        With `infill`, masks inside a prompt are to be filled too, and `gen_length` may be 0.
+
+        Raises:
+            RequestError: no prompt, an empty one, nothing to decode, or masks without `infill`.
+        """
+        _refuse_bad_prompts(prompts, gen_length, mask_id, infill)
+        lengths = [len(prompt) + gen_length for prompt in prompts]
+        rows = [[*prompt, *[mask_id] * gen_length] for prompt in prompts]
+        starts = [row.index(mask_id) for row in rows]
+        # Padding is given text that no query may see; any id but the mask will do.
+        padding = 0 if mask_id else 1
+        width = max(lengths)
+        padded = [row + [padding] * (width - len(row)) for row in rows]
+        tokens_BN = torch.tensor(padded, dtype=torch.int64, device=device)
+        masked_BN = tokens_BN == mask_id
+        return cls(
+            tokens_BN=tokens_BN,
+            given_BN=~masked_BN,
+            length_B=torch.tensor(lengths, device=device),
+            start_B=torch.tensor(starts, device=device),
+            samples_B=torch.arange(first_sample, first_sample + len(rows), device=device),
+            mask_id=mask_id,
+            region_width=max(end - start for end, start in zip(lengths, starts, strict=True)),
+            ragged=len(set(lengths)) > 1,
+            commit_step_BN=torch.full_like(tokens_BN, -1, dtype=torch.int32),
+            done_B=torch.zeros(len(rows), dtype=torch.bool, device=device),
+            initial_masks_B=masked_BN.sum(dim=1),
+        )
+
+    @property
+    def masked_BN(self) -> Tensor:
+        """Undecided positions."""
+        return (self.tokens_BN == self.mask_id) & ~self.given_BN
+
+    @property
+    def inside_BN(self) -> Tensor:
+        """Positions before the end of their row: everything but padding."""
+        columns_N = torch.arange(self.tokens_BN.shape[1], device=self.tokens_BN.device)
+        return columns_N < self.length_B[:, None]
+
+    def commit(self, positions_BP: Tensor, where_BP: Tensor, tokens_BP: Tensor, step: int) -> None:
+        """Set the chosen positions to the given tokens; given text is never touched.
+
+        Positions set to the mask token count as undecided again.
+        """
+        where_BN, tokens_BN = self._spread(positions_BP, where_BP, tokens_BP)
+        where_BN &= ~self.given_BN
+        self.tokens_BN = torch.where(where_BN, tokens_BN, self.tokens_BN)
+        decided_BN = torch.where(tokens_BN == self.mask_id, -1, step).to(torch.int32)
+        self.commit_step_BN = torch.where(where_BN, decided_BN, self.commit_step_BN)
+
+    def _spread(
+        self, positions_BP: Tensor, where_BP: Tensor, tokens_BP: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Move window values to canvas positions; unchosen ones land in a column beyond the end."""
+        rows, columns = self.tokens_BN.shape
+        target_BP = torch.where(where_BP, positions_BP, columns)
+        where_BM = torch.zeros(rows, columns + 1, dtype=torch.bool, device=positions_BP.device)
+        tokens_BM = self.tokens_BN.new_zeros(rows, columns + 1)
+        where_BM = where_BM.scatter(1, target_BP, where_BP)
+        tokens_BM = tokens_BM.scatter(1, target_BP, tokens_BP)
+        return where_BM[:, :columns], tokens_BM[:, :columns]
+
+
+def _refuse_bad_prompts(
+    prompts: Sequence[Sequence[int]], gen_length: int, mask_id: int, infill: bool
+) -> None:
+    if not prompts:
+        raise RequestError("no prompt was given", hint="pass at least one prompt")
+    if gen_length < 0 or (gen_length == 0 and not infill):
+        raise RequestError(
+            f"gen_length must be at least 1; got {gen_length}",
+            hint="set it to the number of new tokens, for example --set gen_length=64",
+        )
+    for number, prompt in enumerate(prompts, 1):
+        if not prompt and not gen_length:
+            raise RequestError(f"prompt {number} is empty", hint="give it some text")
+        if mask_id in prompt and not infill:
+            raise RequestError(
+                f"prompt {number} contains the mask token (id {mask_id})",
+                hint="use infilling to have masks inside the given text filled (--infill)",
+            )
+        if infill and not gen_length and mask_id not in prompt:
+            raise RequestError(
+                f"prompt {number} has no mask to fill",
+                hint="mark what is to be filled with the mask token, or set gen_length",
+            )

@@ -1,0 +1,82 @@
+"""From rated proposals to canvas changes: exit, select, guard, then revise and stop.
+
+Everything a strategy returns is cut to what it may touch before it is applied, and a rule that
+would loop for ever is stopped by name.
+
+Legend: B rows, P window positions.
+"""
+
+from __future__ import annotations
+
+import attrs
+from torch import Tensor
+
+from dlmkit.canvas import Canvas
+from dlmkit.errors import StrategyError
+from dlmkit.prediction import Prediction
+from dlmkit.roles import CommitGuard, EarlyExit, Reviser, StopRule, TransferRule
+from dlmkit.view import View
+
+__all__ = ["Decision"]
+
+
+@attrs.frozen(kw_only=True)
+class Decision:
+    """The deciding slots of a pipeline.
+
+    From step `max_steps` on, every step commits its whole block and revises nothing, so that a
+    decode ends whatever the revisers do.
+    """
+
+    transfer: TransferRule
+    exit: tuple[EarlyExit, ...]
+    guard: tuple[CommitGuard, ...]
+    revise: tuple[Reviser, ...]
+    stop: tuple[StopRule, ...]
+    max_steps: int | None
+
+    def select(self, prediction: Prediction, confidence_BP: Tensor, view: View) -> Tensor:
+        """Return which proposals become tokens in this step, `commit_BP`.
+
+        Raises:
+            StrategyError: the transfer rule made no progress in a row.
+        """
+        if self._final(view.step):
+            return view.eligible_BP
+        commit_BP = self.transfer.select(confidence_BP, view) & view.eligible_BP
+        for guard in self.guard:
+            commit_BP = guard.guard(commit_BP, confidence_BP, view) & view.eligible_BP
+        for rule in self.exit:
+            verdict = rule.decide(prediction, confidence_BP, view)
+            if verdict is not None:
+                scope_BP = view.eligible_BP if verdict.scope == "block" else view.open_BP
+                commit_BP = commit_BP | (scope_BP & verdict.rows_B[:, None])
+        self._demand_progress(commit_BP, view)
+        return commit_BP
+
+    def settle(self, prediction: Prediction, view: View, canvas: Canvas) -> None:
+        """Revise earlier tokens and stop rows, on the canvas with this step's commits."""
+        for reviser in () if self._final(view.step) else self.revise:
+            seen = view if reviser.sees == "before" else view.after(canvas)
+            revision = reviser.revise(prediction, seen)
+            if revision is not None:
+                where_BP = revision.where_BP & view.inside_BP & ~canvas.done_B[:, None]
+                canvas.commit(view.positions_BP, where_BP, revision.tokens_BP, view.step)
+        for rule in self.stop:
+            canvas.done_B = canvas.done_B | rule.stop(view.after(canvas))
+
+    def _demand_progress(self, commit_BP: Tensor, view: View) -> None:
+        if self.transfer.may_wait:
+            last_B = view.block_step_B + 1 >= (view.steps_per_block or 1)
+            stuck_B = last_B & (view.eligible_BP & ~commit_BP).any(dim=1)
+        else:
+            stuck_B = view.eligible_BP.any(dim=1) & ~commit_BP.any(dim=1)
+        if bool(stuck_B.any()):
+            raise StrategyError(
+                f"transfer rule '{self.transfer.name}' made no progress in step {view.step}, "
+                f"row {int(stuck_B.int().argmax())}",
+                hint="combine it with a rule that always commits, for example union with top-k",
+            )
+
+    def _final(self, step: int) -> bool:
+        return self.max_steps is not None and step >= self.max_steps

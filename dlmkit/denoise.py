@@ -1,0 +1,136 @@
+"""The decode loop: one forward pass, one decision, one record, until nothing is masked.
+
+The order inside a step is that of the unmasking literature read together: predict, propose,
+score, exit, select, guard, apply, revise, stop, remember.  What is optional is identity when
+absent.  Printing, timing and storing are for whoever consumes the records.
+
+Legend: B rows, N canvas positions, P window positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import attrs
+import torch
+
+from dlmkit.canvas import Canvas
+from dlmkit.component import option
+from dlmkit.context import Context
+from dlmkit.decision import Decision
+from dlmkit.forecast import Forecast
+from dlmkit.memory import Memory, parts
+from dlmkit.need import Need
+from dlmkit.outcome import Outcome
+from dlmkit.records import StepRecord
+from dlmkit.roles import (
+    Blocks,
+    CachePolicy,
+    CommitGuard,
+    ConfidenceScorer,
+    EarlyExit,
+    Guide,
+    InputTransform,
+    LogitsTransform,
+    Observer,
+    Procedure,
+    Reviser,
+    StopRule,
+    Strategy,
+    TokenSampler,
+    TransferRule,
+)
+from dlmkit.tracking import Tracker
+
+__all__ = ["Denoise"]
+
+
+@attrs.frozen(kw_only=True)
+class Denoise(Procedure):
+    """Fill the masks of a canvas step by step with one network.
+
+    Source: the sampler skeleton shared by LLaDA (arXiv:2502.09992) and its successors.
+    """
+
+    name = "denoise"
+
+    model: str = option("main", doc="name of the network in `models`")
+    blocks: Blocks | None = option(None, doc="the span decoded now; absent: the whole region")
+    inputs: tuple[InputTransform, ...] = option((), doc="changes to what the network is fed")
+    cache: CachePolicy | None = option(None, doc="what is recomputed; absent: everything")
+    guide: Guide | None = option(None, doc="guidance by further inputs; absent: none")
+    logits: tuple[LogitsTransform, ...] = option((), doc="edits of the distribution, in order")
+    sample: TokenSampler = option(doc="proposes a token for each position")
+    confidence: ConfidenceScorer = option(doc="rates the proposals")
+    exit: tuple[EarlyExit, ...] = option((), doc="ends a block or a row early")
+    transfer: TransferRule = option(doc="chooses which proposals become tokens")
+    guard: tuple[CommitGuard, ...] = option((), doc="changes the choice, in order")
+    revise: tuple[Reviser, ...] = option((), doc="takes back or replaces earlier tokens")
+    stop: tuple[StopRule, ...] = option((), doc="ends rows that need no more steps")
+    observe: tuple[Observer, ...] = option((), doc="sees every record")
+    max_steps: int | None = option(
+        None,
+        doc="steps after which every further step commits its whole block and revises nothing; "
+        "absent: no limit",
+        check=lambda value: "must be at least 1" if value is not None and value < 1 else None,
+    )
+
+    def steps(self, context: Context, canvas: Canvas) -> Iterator[StepRecord]:
+        """Decode the canvas in place; yield one record after each forward pass."""
+        session, memory = context.session(self.model), Memory(self, canvas)
+        forecast, decision = self._forecast(), self._decision()
+        tracker = Tracker(
+            canvas, session.info, context.seed, self.blocks, self.transfer, self._reads_region()
+        )
+        for step in count():
+            view = tracker.view(step, memory.values)
+            if not bool(view.eligible_BP.any()):
+                return
+            before_BN = canvas.tokens_BN
+            prediction = forecast.predict(session, view)
+            proposals_BP = self.sample.propose(prediction, view)
+            confidence_BP = self.confidence.score(proposals_BP, prediction, view)
+            confidence_BP = confidence_BP.masked_fill(~view.eligible_BP, -torch.inf)
+            commit_BP = decision.select(prediction, confidence_BP, view)
+            canvas.commit(view.positions_BP, commit_BP, proposals_BP, step)
+            decision.settle(prediction, view, canvas)
+            outcome = Outcome(
+                view=view,
+                prediction=prediction,
+                proposals_BP=proposals_BP,
+                confidence_BP=confidence_BP,
+                commit_BP=commit_BP,
+                before_BN=before_BN,
+                after_BN=canvas.tokens_BN,
+            )
+            memory.advance(outcome)
+            record = StepRecord.of(outcome, self.model, session.counts)
+            for observer in self.observe:
+                observer.step(record)
+            yield record
+
+    def _strategies(self) -> list[Strategy]:
+        return [part for part in parts(self) if isinstance(part, Strategy)]
+
+    def _reads_region(self) -> bool:
+        return any(strategy.span == "region" for strategy in self._strategies())
+
+    def _forecast(self) -> Forecast:
+        return Forecast(
+            inputs=self.inputs,
+            cache=self.cache,
+            guide=self.guide,
+            logits=self.logits,
+            need=Need.union(strategy.needs() for strategy in self._strategies()),
+        )
+
+    def _decision(self) -> Decision:
+        return Decision(
+            transfer=self.transfer,
+            exit=self.exit,
+            guard=self.guard,
+            revise=self.revise,
+            stop=self.stop,
+            max_steps=self.max_steps,
+        )

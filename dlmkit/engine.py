@@ -1,0 +1,82 @@
+"""Engines turn a model reference into a network that can be called.
+
+An engine is a plugin; the torch engine is part of the core, compiled engines come from outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from dlmkit.component import Component
+
+if TYPE_CHECKING:
+    from dlmkit.models.family import ModelFamily
+    from dlmkit.models.special_ids import SpecialIds
+    from dlmkit.models.tokenizer import Tokenizer
+    from dlmkit.network import Network
+
+__all__ = ["Engine", "LoadOptions", "LoadedModel", "Provenance"]
+
+
+@attrs.frozen(kw_only=True)
+class LoadOptions:
+    """What a user may say about loading a model, the same for every engine.
+
+    `device` is `auto`, `cpu`, `cuda` or `cuda:N`; `dtype` is `auto`, `float32`, `bfloat16`,
+    `float16` or `float64`.  `revision` is a branch, tag or commit of a hub repository, and
+    `local_files_only` forbids the network.  `mask_id` overrules what the files say.  `progress`
+    is called with bytes read and bytes in all.  `families` replaces the registered ones.
+    """
+
+    device: str = "auto"
+    dtype: str = "auto"
+    revision: str | None = None
+    local_files_only: bool = False
+    mask_id: int | None = None
+    progress: Callable[[int, int], None] | None = None
+    families: Iterable[type[ModelFamily]] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Provenance:
+    """Where a loaded model came from and how its settings were decided, for reports and locks.
+
+    `revision` is the commit of a hub snapshot where known.  `dtype_reason` says why the number
+    format was chosen; `special_ids.provenance` says the same for token ids.
+    """
+
+    reference: str
+    path: Path
+    revision: str | None
+    family: str
+    architecture: str
+    special_ids: SpecialIds
+    dtype_reason: str
+
+
+@attrs.frozen(kw_only=True)
+class LoadedModel:
+    """A network ready to be called, its tokenizer (None where the folder has none), its origin."""
+
+    network: Network
+    tokenizer: Tokenizer | None
+    provenance: Provenance
+
+
+class Engine(Component):
+    """Base of engines; subclasses are plugins registered under the role `engine`."""
+
+    role = "engine"
+
+    def load(self, reference: str, options: LoadOptions) -> LoadedModel:
+        """Load the model that `reference` names.
+
+        Raises:
+            ModelError: the checkpoint cannot be found or read.
+            EngineError: this engine cannot run it here.
+        """
+        raise NotImplementedError

@@ -1,0 +1,117 @@
+"""A network on PyTorch: one stateless call over the shared decoder.
+
+Legend: B rows, Q fed positions, C cache slots, K = C + Q keys, S wanted rows, V vocabulary,
+D hidden size, Y layers, G key/value heads, E head dimension.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dlmkit.engines.memory import head_rows_at_once, is_out_of_memory, out_of_memory
+from dlmkit.models.decoder import Decoder
+from dlmkit.need import Need
+from dlmkit.network import KeyValues, NetworkInfo, NetworkInputs, NetworkOutput
+from dlmkit.prediction import ScorePack, score_pack
+
+__all__ = ["TorchNetwork"]
+
+
+class TorchNetwork:
+    """The shared decoder behind the network contract, eager or compiled.
+
+    Only the wanted rows go through the final norm and the head, in slices small enough that
+    the vocabulary-sized intermediate stays bounded.  Autograd is off and results belong to
+    inference mode: copy before writing into them.
+    """
+
+    def __init__(self, decoder: Decoder, info: NetworkInfo, *, compiled: bool = False) -> None:
+        self.decoder = decoder
+        self.info = info
+        self._trunk = torch.compile(decoder, dynamic=True) if compiled else decoder
+        self._head = torch.compile(decoder.head, dynamic=True) if compiled else decoder.head
+
+    def forward(self, inputs: NetworkInputs, need: Need) -> NetworkOutput:
+        """Run one pass over the fed positions.
+
+        Raises:
+            EngineError: the device has too little memory; the message says what would fit.
+        """
+        try:
+            with torch.inference_mode():
+                return self._forward(inputs, need)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise out_of_memory(self.decoder.arch, self.info, inputs, need) from error
+
+    def _forward(self, inputs: NetworkInputs, need: Need) -> NetworkOutput:
+        past = inputs.past
+        hidden_BQD, keys_YBGQE, values_YBGQE = self._trunk(
+            inputs.ids_BQ,
+            inputs.positions_BQ,
+            _joined_mask(inputs),
+            None if past is None else past.keys_YBGCE,
+            None if past is None else past.values_YBGCE,
+        )
+        index_BSD = inputs.want_BS[..., None].expand(-1, -1, hidden_BQD.shape[-1])
+        pack, logits_BSV = self._scores(hidden_BQD.gather(1, index_BSD), inputs.current_BS, need)
+        return NetworkOutput(
+            pack=pack,
+            logits_BSV=logits_BSV,
+            fresh=KeyValues(keys_YBGCE=keys_YBGQE, values_YBGCE=values_YBGQE),
+        )
+
+    def _scores(
+        self, hidden_BSD: Tensor, current_BS: Tensor | None, need: Need
+    ) -> tuple[ScorePack, Tensor | None]:
+        """Score the wanted rows, a slice of them at a time."""
+        rows = head_rows_at_once(hidden_BSD.shape[0], self.info.vocab_size)
+        packs, logits = [], []
+        for start in range(0, max(hidden_BSD.shape[1], 1), rows):
+            part = slice(start, start + rows)
+            part_BSV = _wide(self._head(hidden_BSD[:, part]))
+            current = None if current_BS is None else current_BS[:, part]
+            packs.append(score_pack(part_BSV, need, current))
+            if need.logits:
+                logits.append(part_BSV)
+        return _joined_packs(packs), _joined(logits) if need.logits else None
+
+
+def _joined_mask(inputs: NetworkInputs) -> Tensor | None:
+    """Put the cache part and the fresh part of the mask side by side, `mask_B1QK`."""
+    new_B1QQ, past_B1QC = inputs.mask_new_B1QQ, inputs.mask_past_B1QC
+    if past_B1QC is None:
+        return new_B1QQ
+    if new_B1QQ is None:
+        rows, count = inputs.ids_BQ.shape
+        new_B1QQ = torch.ones(
+            (rows, 1, count, count), dtype=torch.bool, device=inputs.ids_BQ.device
+        )
+    return torch.cat((past_B1QC, new_B1QQ), dim=-1)
+
+
+def _wide(logits_BSV: Tensor) -> Tensor:
+    """Statistics are taken in float32 at least."""
+    return logits_BSV if logits_BSV.dtype == torch.float64 else logits_BSV.float()
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Join slices of the wanted rows; the usual single slice is passed on as it is."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def _joined_packs(packs: list[ScorePack]) -> ScorePack:
+    """Join the packs of slices of the wanted rows."""
+    if len(packs) == 1:
+        return packs[0]
+    entropies = [pack.entropy_BP for pack in packs if pack.entropy_BP is not None]
+    currents = [pack.current_logp_BP for pack in packs if pack.current_logp_BP is not None]
+    return ScorePack(
+        top_ids_BPK=_joined([pack.top_ids_BPK for pack in packs]),
+        top_logp_BPK=_joined([pack.top_logp_BPK for pack in packs]),
+        lse_BP=_joined([pack.lse_BP for pack in packs]),
+        entropy_BP=_joined(entropies) if entropies else None,
+        current_logp_BP=_joined(currents) if currents else None,
+    )

@@ -1,0 +1,64 @@
+"""From canvas to prediction: guidance and logits transforms around one forward pass.
+
+The order is fixed: guide, then transforms that everybody sees, then those that only the token
+sampler sees.
+
+Legend: B rows, N canvas positions, P window positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import attrs
+from torch import Tensor
+
+from dlmkit.need import Need
+from dlmkit.plan import Plan
+from dlmkit.prediction import Prediction, score_pack
+from dlmkit.roles import CachePolicy, Guide, InputTransform, LogitsTransform
+from dlmkit.session import Session
+from dlmkit.view import View
+
+__all__ = ["Forecast"]
+
+
+@attrs.frozen(kw_only=True)
+class Forecast:
+    """The stages between the canvas and the strategies that read a prediction."""
+
+    inputs: tuple[InputTransform, ...]
+    cache: CachePolicy | None
+    guide: Guide | None
+    logits: tuple[LogitsTransform, ...]
+    need: Need
+
+    def predict(self, session: Session, view: View) -> Prediction:
+        """Run one forward pass and return what the strategies of this step read."""
+        ids_BN = view.tokens_BN
+        for transform in self.inputs:
+            ids_BN = transform.apply(ids_BN, view)
+        variants = self.guide.variants(ids_BN, view) if self.guide else (ids_BN,)
+        plan = self.cache.plan(view) if self.cache else Plan.full(ids_BN)
+        predictions = session.predict(variants, view.canvas, view.positions_BP, plan, self.need)
+        prediction = predictions[0]
+        if self.guide:
+            logits = [each.logits_BPV for each in predictions if each.logits_BPV is not None]
+            edited_BPV = self.guide.combine(logits, view)
+            prediction = self._from_logits(edited_BPV, view)
+        prediction = self._edit(prediction, view, "score")
+        sampling = self._edit(prediction, view, "sampling")
+        return prediction if sampling is prediction else attrs.evolve(prediction, sampling=sampling)
+
+    def _edit(self, prediction: Prediction, view: View, stage: str) -> Prediction:
+        """Apply the transforms of one stage; without any, return the very same prediction."""
+        logits_BPV = prediction.logits_BPV
+        for transform in self.logits:
+            if transform.stage == stage and logits_BPV is not None:
+                logits_BPV = transform.edit(logits_BPV, view)
+        if logits_BPV is None or logits_BPV is prediction.logits_BPV:
+            return prediction
+        return self._from_logits(logits_BPV, view)
+
+    def _from_logits(self, logits_BPV: Tensor, view: View) -> Prediction:
+        return Prediction(
+            pack=score_pack(logits_BPV, self.need, view.tokens_BP), logits_BPV=logits_BPV
+        )

@@ -1,0 +1,77 @@
+"""Per-decode state of strategies: declared by them, kept and reset here.
+
+A strategy that compares with earlier steps lists `StateField`s and returns their next values
+from `advance`.  It stays a frozen object, so one pipeline can serve many decodes at once.
+
+Legend: B rows, N canvas positions, P window positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from dlmkit.canvas import Canvas
+from dlmkit.component import Component, StateField
+from dlmkit.errors import StrategyError
+from dlmkit.outcome import Outcome
+from dlmkit.roles import Strategy
+
+__all__ = ["Memory", "parts"]
+
+
+def parts(component: Component) -> Iterator[Component]:
+    """Walk a component tree: the component itself, then everything in its options."""
+    yield component
+    for field in attrs.fields(type(component)):
+        value: Any = getattr(component, field.name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, Component):
+                yield from parts(item)
+
+
+class Memory:
+    """State tensors of every stateful strategy below a root, keyed by the strategy object."""
+
+    def __init__(self, root: Component, canvas: Canvas) -> None:
+        self._owners = [
+            part for part in parts(root) if isinstance(part, Strategy) and part.state
+        ]
+        self._values = {
+            id(owner): {field.name: _fresh(field, canvas) for field in owner.state}
+            for owner in self._owners
+        }
+
+    @property
+    def values(self) -> Mapping[int, Mapping[str, Tensor]]:
+        """State by object identity, as a view hands it out."""
+        return self._values
+
+    def advance(self, outcome: Outcome) -> None:
+        """Ask each owner for its next state; forget what belongs to reopened positions."""
+        reopened_BN = outcome.reopened_BN
+        for owner in self._owners:
+            new = owner.advance(outcome)
+            names = {field.name for field in owner.state}
+            if set(new) != names:
+                raise StrategyError(
+                    f"{owner.role} '{owner.name}' returned state {sorted(new)}, "
+                    f"but declares {sorted(names)}"
+                )
+            self._values[id(owner)] = {
+                field.name: _forget(field, new[field.name], reopened_BN) for field in owner.state
+            }
+
+
+def _fresh(field: StateField, canvas: Canvas) -> Tensor:
+    shape = canvas.tokens_BN.shape if field.dims == "BN" else canvas.tokens_BN.shape[:1]
+    dtype = getattr(torch, field.dtype)
+    return torch.full(shape, field.fill, dtype=dtype, device=canvas.tokens_BN.device)
+
+
+def _forget(field: StateField, value: Tensor, reopened_BN: Tensor) -> Tensor:
+    return value.masked_fill(reopened_BN, field.fill) if field.dims == "BN" else value

@@ -1,0 +1,163 @@
+"""Filling a model with the tensors of a checkpoint: everything once, nothing twice.
+
+The model is built without memory (on the meta device).  A plan that assigns every stored tensor
+to parameters is checked completely before the first weight is read.  Where type and device
+already fit, the parameter *is* the memory-mapped file; elsewhere tensors are converted one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import attrs
+import torch
+from torch import Tensor
+
+from dlmkit.errors import EngineError, ModelError
+from dlmkit.models.arch import ArchSpec
+from dlmkit.models.decoder import Decoder
+from dlmkit.models.names import NameMap, Piece
+from dlmkit.models.tensor_files import StoredTensor, TensorReader
+
+__all__ = ["Progress", "build_decoder", "plan_weights"]
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes read so far and the bytes in all."""
+
+_SHOWN = 5
+"""Problems spelled out in one error; the rest are counted."""
+
+
+@attrs.frozen
+class Assignment:
+    """One stored tensor and the parameters that it fills."""
+
+    stored: StoredTensor
+    pieces: tuple[Piece, ...]
+
+
+def build_decoder(
+    arch: ArchSpec,
+    names: NameMap,
+    tensors: Iterable[StoredTensor],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    progress: Progress | None = None,
+) -> Decoder:
+    """Build the decoder of `arch` and fill it from the files.
+
+    Peak memory is that of the weights in `dtype` on `device` plus one tensor.
+
+    Raises:
+        ModelError: tensors are missing, unexpected, misshapen or assigned twice.
+        EngineError: the weights do not fit into the device's memory.
+    """
+    with torch.device("meta"):
+        decoder = Decoder(arch)
+    shapes = {name: tuple(value.shape) for name, value in decoder.named_parameters()}
+    plan = plan_weights(shapes, names, tensors)
+    try:
+        values = _read(plan, device, dtype, progress)
+    except torch.OutOfMemoryError as error:
+        need = sum(value.numel() for value in decoder.parameters()) * dtype.itemsize
+        raise EngineError(
+            f"the weights need {need / 2**30:.1f} GiB as {dtype}, more than is free on {device}",
+            hint="use a smaller dtype (--dtype bfloat16) or --device cpu, or free the device",
+        ) from error
+    decoder.load_state_dict(values, assign=True)
+    return decoder.requires_grad_(False).eval()
+
+
+def plan_weights(
+    shapes: Mapping[str, tuple[int, ...]], names: NameMap, tensors: Iterable[StoredTensor]
+) -> tuple[Assignment, ...]:
+    """Assign every stored tensor; check names and shapes without reading weights.
+
+    Args:
+        shapes: the model's parameters.
+        names: the family's layout.
+        tensors: what the files hold.
+
+    Raises:
+        ModelError: lists what does not fit, with file, tensor, expected and found shape.
+    """
+    plan, problems = [], []
+    filled: dict[str, StoredTensor] = {}
+    for stored in tensors:
+        pieces = names.pieces(stored.name)
+        if pieces is None or any(piece.parameter not in shapes for piece in pieces):
+            problems.append(f"{stored.path.name}: tensor {stored.name!r} is unexpected")
+            continue
+        for piece in pieces:
+            problems += _misfit(stored, piece, shapes[piece.parameter], filled)
+            filled[piece.parameter] = stored
+        problems += _leftover_rows(stored, pieces)
+        plan.append(Assignment(stored, pieces))
+    for name in sorted(set(shapes) - set(filled)):
+        problems.append(f"tensor {names.to_source(name)!r} is missing (parameter {name})")
+    if problems:
+        more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise ModelError(
+            "the weights do not fit the config:\n  " + "\n  ".join(problems[:_SHOWN]) + more,
+            hint="config.json and weights must come from the same release; for tensors of the "
+            "head see the config's weight-tying flag",
+        )
+    return tuple(plan)
+
+
+def _misfit(
+    stored: StoredTensor,
+    piece: Piece,
+    expected: tuple[int, ...],
+    filled: Mapping[str, StoredTensor],
+) -> list[str]:
+    """Say what is wrong with putting (a piece of) a tensor into a parameter."""
+    problems = []
+    if piece.parameter in filled:
+        problems.append(
+            f"{stored.path.name}: tensor {stored.name!r} fills {piece.parameter}, which "
+            f"{filled[piece.parameter].name!r} fills already"
+        )
+    rows = piece.rows
+    found = stored.shape if rows is None else (rows[1] - rows[0], *stored.shape[1:])
+    if found != expected:
+        problems.append(
+            f"{stored.path.name}: tensor {stored.name!r} has shape {list(found)}, but "
+            f"{piece.parameter} needs {list(expected)}"
+        )
+    return problems
+
+
+def _leftover_rows(stored: StoredTensor, pieces: tuple[Piece, ...]) -> list[str]:
+    """Check that the pieces of a split tensor use all of its rows."""
+    ends = [piece.rows[1] for piece in pieces if piece.rows is not None]
+    if not ends or max(ends) == stored.shape[0]:
+        return []
+    return [
+        f"{stored.path.name}: tensor {stored.name!r} has {stored.shape[0]} rows, but its parts "
+        f"take {max(ends)}"
+    ]
+
+
+def _read(
+    plan: tuple[Assignment, ...],
+    device: torch.device,
+    dtype: torch.dtype,
+    progress: Progress | None,
+) -> dict[str, Tensor]:
+    """Read the planned tensors in file order."""
+    total = sum(each.stored.nbytes for each in plan)
+    values: dict[str, Tensor] = {}
+    reader, done = TensorReader(), 0
+    for each in sorted(plan, key=lambda each: (each.stored.path, each.stored.name)):
+        if each.pieces:
+            source = reader.read(each.stored)
+            for piece in each.pieces:
+                part = source if piece.rows is None else source[slice(*piece.rows)]
+                values[piece.parameter] = part.to(device=device, dtype=dtype)
+            del source, part
+        done += each.stored.nbytes
+        if progress is not None:
+            progress(done, total)
+    return values

@@ -1,0 +1,36 @@
+"""What one step decided, as strategies with a memory see it.
+
+Legend: B rows, N canvas positions, P window positions.
+"""
+
+from __future__ import annotations
+
+import attrs
+from torch import Tensor
+
+from dlmkit.prediction import Prediction
+from dlmkit.view import View
+
+__all__ = ["Outcome"]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Outcome:
+    """One finished step: the view it started from, its prediction, and what was done with it.
+
+    `before_BN` and `after_BN` are the canvas around the step.
+    """
+
+    view: View
+    prediction: Prediction
+    proposals_BP: Tensor
+    confidence_BP: Tensor
+    commit_BP: Tensor
+    before_BN: Tensor
+    after_BN: Tensor
+
+    @property
+    def reopened_BN(self) -> Tensor:
+        """Positions that were decided before the step and are masks after it."""
+        mask = self.view.canvas.mask_id
+        return (self.before_BN != mask) & (self.after_BN == mask)

@@ -1,0 +1,97 @@
+"""What happened: one record for each forward pass, and the account of what was executed.
+
+Legend: B rows, N canvas positions, P window positions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dlmkit.outcome import Outcome
+
+__all__ = ["Change", "Counts", "StepRecord"]
+
+
+@attrs.frozen
+class Counts:
+    """Work that a network executed, never what was merely asked for.
+
+    `forwards`: calls; `rows`: rows over all calls; `fed_positions`: rows x fed positions over
+    all calls.
+    """
+
+    forwards: int = 0
+    rows: int = 0
+    fed_positions: int = 0
+
+    def plus(self, *, rows: int, fed: int) -> Counts:
+        """Account for one more call that fed `fed` positions in total."""
+        return Counts(self.forwards + 1, self.rows + rows, self.fed_positions + fed)
+
+
+@attrs.frozen
+class Change:
+    """A canvas position that a step changed: `token` is the mask id where it was reopened."""
+
+    row: int
+    position: int
+    token: int
+    confidence: float | None = None
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class StepRecord:
+    """One forward pass and what came of it; tensors stay on the device until they are read.
+
+    `network` names the model in the spec; `counts` is that network's account after the pass.
+    `before_BN` and `after_BN` are the canvas around the step; `confidence_BP` rates the
+    proposals at `positions_BP` (minus infinity where not eligible); `live_B` marks the rows that
+    took part.
+    """
+
+    step: int
+    network: str
+    counts: Counts
+    before_BN: Tensor
+    after_BN: Tensor
+    positions_BP: Tensor
+    proposals_BP: Tensor
+    confidence_BP: Tensor
+    live_B: Tensor
+
+    @classmethod
+    def of(cls, outcome: Outcome, network: str, counts: Counts) -> StepRecord:
+        """Record a finished step."""
+        return cls(
+            step=outcome.view.step,
+            network=network,
+            counts=counts,
+            before_BN=outcome.before_BN,
+            after_BN=outcome.after_BN,
+            positions_BP=outcome.view.positions_BP,
+            proposals_BP=outcome.proposals_BP,
+            confidence_BP=outcome.confidence_BP,
+            live_B=outcome.view.eligible_BP.any(dim=1),
+        )
+
+    def changes(self) -> list[Change]:
+        """List the canvas changes in row and position order; reads the device."""
+        changed_BN = self.before_BN != self.after_BN
+        # A window position outside the window's row range keeps no confidence of its own.
+        confidence_BN = self.confidence_BP.new_full(self.before_BN.shape, float("nan"))
+        confidence_BN = confidence_BN.scatter_reduce(
+            1, self.positions_BP, self.confidence_BP, reduce="amax", include_self=False
+        )
+        where = changed_BN.nonzero()
+        tokens, scores = self.after_BN[changed_BN], confidence_BN[changed_BN]
+        return [
+            Change(row, position, token, None if score != score or score == -float("inf") else score)
+            for (row, position), token, score in zip(
+                where.tolist(), tokens.tolist(), scores.tolist(), strict=True
+            )
+        ]

@@ -1,0 +1,134 @@
+"""Load a spec: from a preset's name, a file or text, with overrides, to a checked document."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import attrs
+
+from dlmkit.errors import RequestError
+from dlmkit.plugins.manager import Plugins, get_plugins
+from dlmkit.spec.build import build
+from dlmkit.spec.check import run_checks
+from dlmkit.spec.documents import FORMAT, Document
+from dlmkit.spec.overrides import apply_overrides
+from dlmkit.spec.recipe import recipe_of
+from dlmkit.spec.report import Problem, Source, SpecError, nearest, one_of
+from dlmkit.spec.source import MappingNode, Node, ScalarNode, parse
+
+__all__ = ["check_document", "load_spec", "read_source"]
+
+SUFFIXES = (".yaml", ".yml")
+
+
+def load_spec(
+    source: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    plugins: Plugins | None = None,
+) -> Document:
+    """Read and check a spec.
+
+    Args:
+        source: the name of a preset, the path of a file, or the text of a document (text has
+            line breaks or starts with `dlmkit:`).
+        overrides: `path=value` each, applied in order; the value is YAML.
+        plugins: what may be named; by default what is installed.
+
+    Returns:
+        The document, with warnings in `warnings`.
+
+    Raises:
+        SpecError: with every problem found, in file order.
+        RequestError: when there is no such preset or file.
+    """
+    known = plugins or get_plugins()
+    text = read_source(source, known)
+    node, problems = parse(text)
+    _check_format(node)
+    node, override_problems = apply_overrides(_without_format(node), overrides)
+    recipe, build_problems = build(node, Document, known)
+    problems += [*override_problems, *build_problems]
+    if recipe is None or problems:
+        raise SpecError(problems)
+    found = tuple(run_checks(recipe, known.checks))
+    return attrs.evolve(recipe.component, warnings=_warnings(found))
+
+
+def check_document(document: Document, *, plugins: Plugins | None = None) -> Document:
+    """Run the composition checks on a document made in Python; warnings as in `load_spec`."""
+    known = plugins or get_plugins()
+    found = tuple(run_checks(recipe_of(document), known.checks))
+    return attrs.evolve(document, warnings=_warnings(found))
+
+
+def _warnings(found: Iterable[Problem]) -> tuple[Problem, ...]:
+    problems = tuple(found)
+    if any(problem.severity == "error" for problem in problems):
+        raise SpecError(problems)
+    return problems
+
+
+def read_source(source: str | Path, plugins: Plugins) -> Source:
+    """Return the text that a preset name, a path or the text itself stands for."""
+    if isinstance(source, str):
+        if "\n" in source or source.startswith("dlmkit:"):
+            return Source("<text>", source)
+        if source in plugins.presets:
+            return Source(f"{source}.yaml", plugins.presets[source].read_text(encoding="utf-8"))
+        if not _looks_like_path(source):
+            raise _no_such_preset(source, plugins)
+    return _read_file(Path(source))
+
+
+def _looks_like_path(text: str) -> bool:
+    return text.endswith(SUFFIXES) or os.sep in text or "/" in text or Path(text).exists()
+
+
+def _no_such_preset(name: str, plugins: Plugins) -> RequestError:
+    guess = nearest(name, plugins.presets)
+    hint = f"did you mean {guess!r}?" if guess else one_of(list(plugins.presets))
+    more = "`dlmkit ls presets` lists them; a file needs its ending, .yaml"
+    return RequestError(f"no preset is called {name!r}", hint=f"{hint}; {more}" if hint else more)
+
+
+def _read_file(path: Path) -> Source:
+    try:
+        return Source(str(path), path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RequestError(f"there is no file {path}", hint="check the path") from None
+    except UnicodeDecodeError as error:
+        message = f"{path} is not UTF-8 text (byte {error.start})"
+        raise RequestError(message, hint="a spec is YAML text; is this the right file?") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise RequestError(f"cannot read {path}: {reason}", hint="check the path") from None
+
+
+def _check_format(node: Node) -> None:
+    """Refuse another kind or version of document; nothing else in it could be trusted."""
+    if not isinstance(node, MappingNode):
+        message = "a spec is a mapping that starts with `dlmkit: pipeline/1`"
+        raise SpecError([Problem(node.mark, message)])
+    named = node.get("dlmkit")
+    if named is None:
+        message = f"the document needs `dlmkit: {FORMAT}`, its kind and version"
+        raise SpecError([Problem(node.mark, message, f"put `dlmkit: {FORMAT}` on the first line")])
+    found = named.value if isinstance(named, ScalarNode) else None
+    if found == FORMAT:
+        return
+    kind, _, version = str(found).partition("/")
+    if kind == "pipeline" and version.isdigit() and int(version) > 1:
+        message = f"{found!r} needs a newer dlmkit; this one reads {FORMAT!r}"
+        raise SpecError([Problem(named.mark, message, "upgrade with `pip install -U dlmkit`")])
+    shown = repr(found) if isinstance(named, ScalarNode) else "that"
+    message = f"dlmkit reads documents of the kind {FORMAT!r}, not {shown}"
+    raise SpecError([Problem(named.mark, message, f"write `dlmkit: {FORMAT}`")])
+
+
+def _without_format(node: Node) -> MappingNode:
+    assert isinstance(node, MappingNode)  # noqa: S101 # checked by _check_format
+    entries = {key: entry for key, entry in node.entries.items() if key != "dlmkit"}
+    return MappingNode(node.mark, entries, node.size)

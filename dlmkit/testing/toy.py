@@ -1,0 +1,68 @@
+"""A real but tiny network for tests: random weights, any vocabulary, milliseconds on a CPU.
+
+It is the shared decoder behind the ordinary torch network, in float64, so attention, positions,
+caches and batches behave as they do in a large model; only the answers mean nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from dlmkit.engines.torch_network import TorchNetwork
+from dlmkit.models.arch import ArchSpec, AttentionPattern, RotarySpec
+from dlmkit.models.decoder import Decoder
+from dlmkit.network import NetworkInfo
+
+__all__ = ["toy_network"]
+
+
+def toy_network(
+    seed: int = 0,
+    *,
+    vocabulary: int = 24,
+    logit_shift: int = 0,
+    attention: AttentionPattern | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> TorchNetwork:
+    """Build a two-layer network with weights drawn from `seed`.
+
+    The last token id is the mask, the one before it ends a text.  Logits spread widely, so that
+    no decision hangs on rounding.
+    """
+    pattern = attention or AttentionPattern()
+    arch = ArchSpec(
+        vocab_rows=vocabulary,
+        hidden=16,
+        layers=2,
+        heads=2,
+        kv_heads=1,
+        head_dim=8,
+        ffn=24,
+        rotary=RotarySpec(dim=8),
+        max_positions=512,
+        attention=pattern,
+    )
+    decoder = Decoder(arch)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in decoder.parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(noise * 0.5 + (1.0 if parameter.ndim == 1 else 0.0))
+    decoder = decoder.to(dtype).eval().requires_grad_(False)
+    return TorchNetwork(decoder, _info(arch, vocabulary, logit_shift, dtype))
+
+
+def _info(arch: ArchSpec, vocabulary: int, logit_shift: int, dtype: torch.dtype) -> NetworkInfo:
+    return NetworkInfo(
+        vocab_size=vocabulary,
+        mask_id=vocabulary - 1,
+        eos_ids=(vocabulary - 2,),
+        max_positions=arch.max_positions,
+        attention=arch.attention,
+        layers=arch.layers,
+        kv_heads=arch.kv_heads,
+        head_dim=arch.head_dim,
+        dtype=dtype,
+        device=torch.device("cpu"),
+        logit_shift=logit_shift,
+    )

@@ -1,0 +1,149 @@
+"""What a strategy may look at in one step.
+
+Legend: B rows, N canvas positions, P window positions (the positions whose predictions are
+wanted; the same number for every row, known on the host).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import attrs
+import torch
+from torch import Tensor
+
+from dlmkit.canvas import Canvas
+from dlmkit.network import NetworkInfo
+from dlmkit.noise import Noise
+
+if TYPE_CHECKING:
+    from dlmkit.roles import Strategy
+
+__all__ = ["BlockSpan", "View", "whole_region", "window"]
+
+
+@attrs.frozen(eq=False)
+class BlockSpan:
+    """The block of each row: `start_B` to `stop_B` (exclusive), number `index_B`, all int64.
+
+    `width` is at least every `stop - start` and is known without reading a tensor.
+    """
+
+    start_B: Tensor
+    stop_B: Tensor
+    index_B: Tensor
+    width: int
+
+
+@attrs.frozen(kw_only=True, eq=False, slots=False)
+class View:
+    """A frozen snapshot of the decode before (or, for some revisers, after) a step's commits.
+
+    `step` counts this decode's earlier steps; `block_step_B` those since the row entered its
+    block; `block_masks_B` the masks of the block at that time; `steps_per_block` the number of
+    steps a block will take where the transfer rule fixes it, else None.  `positions_BP` are
+    canvas positions, with `inside_BP` false on filler.
+    """
+
+    canvas: Canvas
+    info: NetworkInfo
+    noise: Noise
+    step: int
+    block: BlockSpan
+    block_step_B: Tensor
+    block_masks_B: Tensor
+    positions_BP: Tensor
+    inside_BP: Tensor
+    steps_per_block: int | None = None
+    memory: Mapping[int, Mapping[str, Tensor]] = attrs.field(factory=dict, repr=False)
+
+    def recall(self, owner: Strategy) -> Mapping[str, Tensor]:
+        """Return the declared state of a strategy, by field name."""
+        return self.memory[id(owner)]
+
+    def after(self, canvas: Canvas) -> View:
+        """The same step seen with the canvas as it is now."""
+        return attrs.evolve(self, canvas=attrs.evolve(canvas))
+
+    @property
+    def samples_B(self) -> Tensor:
+        """Row identities, int64."""
+        return self.canvas.samples_B
+
+    @property
+    def tokens_BN(self) -> Tensor:
+        """The whole canvas, int64."""
+        return self.canvas.tokens_BN
+
+    @cached_property
+    def tokens_BP(self) -> Tensor:
+        """Tokens now at the window's positions, int64."""
+        return self.canvas.tokens_BN.gather(1, self.positions_BP)
+
+    @cached_property
+    def masked_BP(self) -> Tensor:
+        """Undecided positions of the window, bool."""
+        return self.canvas.masked_BN.gather(1, self.positions_BP) & self.inside_BP
+
+    @cached_property
+    def in_block_BP(self) -> Tensor:
+        """Positions of the window that lie in the row's current block, bool."""
+        after_BP = self.positions_BP >= self.block.start_B[:, None]
+        return after_BP & (self.positions_BP < self.block.stop_B[:, None]) & self.inside_BP
+
+    @cached_property
+    def eligible_BP(self) -> Tensor:
+        """Undecided positions of the current block in rows that are still decoded, bool."""
+        return self.open_BP & self.in_block_BP
+
+    @cached_property
+    def open_BP(self) -> Tensor:
+        """Undecided positions of the window, in any block, in rows still decoded, bool."""
+        return self.masked_BP & ~self.canvas.done_B[:, None]
+
+    @cached_property
+    def progress_B(self) -> Tensor:
+        """Share of the initial masks that are decided, float32."""
+        left_B = self.canvas.masked_BN.sum(dim=1)
+        return 1.0 - left_B.float() / self.canvas.initial_masks_B.clamp_min(1).float()
+
+    @cached_property
+    def planned_steps(self) -> int | None:
+        """Steps of the whole decode where the transfer rule fixes them, else None."""
+        if self.steps_per_block is None:
+            return None
+        return self.steps_per_block * -(-self.canvas.region_width // self.block.width)
+
+    def uniform_BP(self, stream: str) -> Tensor:
+        """A random number in (0, 1) for each position, float64; `stream` names who draws."""
+        return self.noise.uniform_BP(stream, self.positions_BP)
+
+    def gumbel_BP(self, stream: str) -> Tensor:
+        """A standard Gumbel number for each position, float64."""
+        return self.noise.gumbel_BP(stream, self.positions_BP)
+
+    def gumbel_BPV(self, stream: str, vocabulary: int) -> Tensor:
+        """A standard Gumbel number for each position and token, float64."""
+        return self.noise.gumbel_BPV(stream, self.positions_BP, vocabulary)
+
+
+def window(start_B: Tensor, stop_B: Tensor, width: int, columns: int) -> tuple[Tensor, Tensor]:
+    """Positions `start .. start + width` of each row, and which of them lie before `stop`.
+
+    Filler is clamped into the canvas so that it can be gathered.
+    """
+    positions_BP = start_B[:, None] + torch.arange(width, device=start_B.device)
+    inside_BP = positions_BP < stop_B[:, None]
+    return positions_BP.clamp_max(columns - 1), inside_BP
+
+
+def whole_region(canvas: Canvas) -> BlockSpan:
+    """One block from each row's first undecided position to its end."""
+    return BlockSpan(
+        start_B=canvas.start_B,
+        stop_B=canvas.length_B,
+        index_B=torch.zeros_like(canvas.length_B),
+        width=canvas.region_width,
+    )

@@ -1,0 +1,1 @@
+"""The built-in strategies, families and presets, registered like any third party's."""

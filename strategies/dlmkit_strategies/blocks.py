@@ -1,0 +1,45 @@
+"""Blocks: which span of each row is decoded now.
+
+Legend: B rows, N canvas positions.
+"""
+
+from __future__ import annotations
+
+import attrs
+import torch
+
+from dlmkit.bounds import at_least
+from dlmkit.canvas import Canvas
+from dlmkit.component import option
+from dlmkit.roles import Blocks
+from dlmkit.view import BlockSpan
+
+__all__ = ["FixedBlocks"]
+
+
+@attrs.frozen
+class FixedBlocks(Blocks):
+    """Blocks of one length from left to right; a row moves on when its block has no mask left.
+
+    Blocks are counted from each row's first undecided position, so rows may sit in different
+    blocks.  Source: semi-autoregressive decoding in LLaDA (arXiv:2502.09992), section 2.4.
+    """
+
+    name = "fixed"
+
+    length: int = option(32, doc="tokens in a block", check=at_least(1))
+    partial: bool = option(
+        False, doc="allow a shorter last block where gen_length is not a multiple of length"
+    )
+
+    def current(self, canvas: Canvas) -> BlockSpan:
+        """The block that holds the row's first mask; finished rows keep their last block."""
+        masked_BN = canvas.masked_BN
+        columns_N = torch.arange(masked_BN.shape[1], device=masked_BN.device)
+        last_B = canvas.length_B - 1
+        first_B = torch.where(masked_BN, columns_N, last_B[:, None]).amin(dim=1)
+        index_B = (first_B - canvas.start_B).clamp_min(0) // self.length
+        start_B = canvas.start_B + index_B * self.length
+        stop_B = torch.minimum(start_B + self.length, canvas.length_B)
+        width = min(self.length, canvas.region_width)
+        return BlockSpan(start_B=start_B, stop_B=stop_B, index_B=index_B, width=width)

@@ -1,0 +1,47 @@
+"""Text handling shared by families whose vocabulary is Qwen2's: splitting and added tokens."""
+
+from __future__ import annotations
+
+__all__ = ["QWEN_ADDED_TOKENS", "QWEN_PATTERN"]
+
+QWEN_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+    r"|[^\r\n\p{L}\p{N}]?\p{L}+"
+    r"|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+"
+    r"|\s+(?!\S)"
+    r"|\s+"
+)
+"""Where Qwen2 cuts text before byte-level BPE; digits stand alone."""
+
+QWEN_ADDED_TOKENS = {
+    token: 151643 + index
+    for index, token in enumerate(
+        (
+            "<|endoftext|>",
+            "<|im_start|>",
+            "<|im_end|>",
+            "<|object_ref_start|>",
+            "<|object_ref_end|>",
+            "<|box_start|>",
+            "<|box_end|>",
+            "<|quad_start|>",
+            "<|quad_end|>",
+            "<|vision_start|>",
+            "<|vision_end|>",
+            "<|vision_pad|>",
+            "<|image_pad|>",
+            "<|video_pad|>",
+            "<tool_call>",
+            "</tool_call>",
+            "<|fim_prefix|>",
+            "<|fim_middle|>",
+            "<|fim_suffix|>",
+            "<|fim_pad|>",
+            "<|repo_name|>",
+            "<|file_sep|>",
+        )
+    )
+}
+"""Tokens that Qwen2.5 adds after the 151643 of its byte-level vocabulary."""

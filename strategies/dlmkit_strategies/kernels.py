@@ -1,0 +1,41 @@
+"""Pure tensor functions that several strategies share.
+
+Ties go to the lowest position or token id.  Nothing here reads a tensor on the host.
+
+Legend: B rows, P window positions, K kept candidates, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["first_allowed", "rank", "top_n"]
+
+
+def rank(confidence_BP: Tensor, eligible_BP: Tensor) -> Tensor:
+    """Rank of each position by falling confidence, 0 first, `rank_BP` int64.
+
+    Eligible positions come before all others, whatever their confidence; ties go to the lowest
+    position.
+    """
+    lowest = torch.finfo(confidence_BP.dtype).min
+    key_BP = confidence_BP.clamp_min(lowest).masked_fill(~eligible_BP, -torch.inf)
+    order_BP = key_BP.argsort(dim=-1, descending=True, stable=True)
+    places_BP = torch.arange(order_BP.shape[-1], device=order_BP.device).expand_as(order_BP)
+    return torch.empty_like(order_BP).scatter_(-1, order_BP, places_BP)
+
+
+def top_n(confidence_BP: Tensor, eligible_BP: Tensor, count: Tensor | int) -> Tensor:
+    """The `count` most confident eligible positions of each row (all, if there are fewer), bool.
+
+    `count` is a number or `count_B1` int64.
+    """
+    return (rank(confidence_BP, eligible_BP) < count) & eligible_BP
+
+
+def first_allowed(ids_BPK: Tensor, banned: int | None) -> Tensor:
+    """The first candidate of each position that is not `banned`, `ids_BP`; needs two candidates."""
+    if banned is None:
+        return ids_BPK[..., 0]
+    return torch.where(ids_BPK[..., 0] == banned, ids_BPK[..., 1], ids_BPK[..., 0])

@@ -1,0 +1,30 @@
+"""The entry point of the built-in strategies: everything they offer, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
+
+from dlmkit.plugins import hookimpl
+
+if TYPE_CHECKING:
+    from dlmkit.component import Component
+
+
+@hookimpl
+def dlmkit_components() -> Iterable[type[Component]]:
+    """List the strategies and model families of this package."""
+    from dlmkit_strategies import blocks, confidence, guard, guide, logits, sample, stop, transfer
+    from dlmkit_strategies.families import FAMILIES
+
+    modules = (blocks, confidence, guard, guide, logits, sample, stop, transfer)
+    strategies = (getattr(module, name) for module in modules for name in module.__all__)
+    return (*strategies, *FAMILIES)
+
+
+@hookimpl
+def dlmkit_presets() -> Iterable[Traversable]:
+    """Name the folder of specs that ship with this package."""
+    return (files("dlmkit_strategies") / "presets",)
