@@ -5,8 +5,6 @@ An engine is a plugin; the torch engine is part of the core, compiled engines co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -14,6 +12,9 @@ import attrs
 from dlmkit.component import Component
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
     from dlmkit.models.family import ModelFamily
     from dlmkit.models.special_ids import SpecialIds
     from dlmkit.models.tokenizer import Tokenizer

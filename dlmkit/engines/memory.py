@@ -6,13 +6,16 @@ Legend: B rows, Q fed positions, C cache slots, S wanted rows.
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import torch
 
 from dlmkit.errors import EngineError
-from dlmkit.models.arch import ArchSpec
-from dlmkit.need import Need
-from dlmkit.network import NetworkInfo, NetworkInputs
+
+if TYPE_CHECKING:
+    from dlmkit.models.arch import ArchSpec
+    from dlmkit.need import Need
+    from dlmkit.network import NetworkInfo, NetworkInputs
 
 __all__ = ["bytes_per_row", "head_rows_at_once", "is_out_of_memory", "out_of_memory"]
 

@@ -6,14 +6,18 @@ D hidden size, Y layers, G key/value heads, E head dimension.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from dlmkit.engines.memory import head_rows_at_once, is_out_of_memory, out_of_memory
-from dlmkit.models.decoder import Decoder
-from dlmkit.need import Need
 from dlmkit.network import KeyValues, NetworkInfo, NetworkInputs, NetworkOutput
 from dlmkit.prediction import ScorePack, score_pack
+
+if TYPE_CHECKING:
+    from dlmkit.models.decoder import Decoder
+    from dlmkit.need import Need
 
 __all__ = ["TorchNetwork"]
 

@@ -1,1 +1,1 @@
-"""Networks: architecture description, the shared decoder, weight loading, families and tokenizers."""
+"""Networks: architecture, the shared decoder, weight loading, families and tokenizers."""

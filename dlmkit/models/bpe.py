@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from dlmkit.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["byte_level_bpe"]
 
@@ -29,8 +32,8 @@ def byte_level_bpe(
             its id because the vocabulary is incomplete.
     """
     lines = [line for line in merges.splitlines() if line and not line.startswith("#version")]
-    pairs = [tuple(line.split(" ")) for line in lines]
     try:
+        pairs = [(left, right) for left, right in (line.split(" ") for line in lines)]
         core = Tokenizer(models.BPE(vocab=dict(vocabulary), merges=pairs))
     except Exception as error:  # the library raises nothing more precise
         raise ModelError(

@@ -10,14 +10,16 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 from jinja2 import Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from dlmkit.errors import ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["ChatTemplate", "find_template"]
 
@@ -64,7 +66,7 @@ class ChatTemplate:
         )
         environment.filters["tojson"] = _to_json
         environment.globals["raise_exception"] = _refuse
-        environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)  # noqa: DTZ005
+        environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
         return environment.from_string(self.source)
 
 

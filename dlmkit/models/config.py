@@ -7,14 +7,16 @@ first one present wins.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from dlmkit.errors import ModelError
 from dlmkit.models.arch import RotarySpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 __all__ = ["Config", "read_config", "read_json"]
 

@@ -10,12 +10,16 @@ Y layers.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that every torch reader knows
 
-from dlmkit.models.arch import ArchSpec
 from dlmkit.models.rotary import Rotary, rotate
+
+if TYPE_CHECKING:
+    from dlmkit.models.arch import ArchSpec
 
 __all__ = ["Decoder"]
 
@@ -76,7 +80,8 @@ class Attention(nn.Module):
         return self.o_proj(mixed_BQD), k_BGQE, v_BGQE
 
     def _split(self, x_BQD: Tensor, heads: int) -> Tensor:
-        return x_BQD.unflatten(-1, (heads, self.head_dim)).transpose(1, 2)
+        rows, count, _ = x_BQD.shape
+        return x_BQD.view(rows, count, heads, self.head_dim).transpose(1, 2)
 
 
 class GatedMLP(nn.Module):

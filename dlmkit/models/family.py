@@ -8,17 +8,20 @@ no file states.  Everything else (files, weights, tokenizer, engine) is shared.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
 from dlmkit.component import Component
 from dlmkit.errors import ModelError
-from dlmkit.models.arch import ArchSpec
-from dlmkit.models.config import Config
-from dlmkit.models.names import NameMap
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from pathlib import Path
+
+    from dlmkit.models.arch import ArchSpec
+    from dlmkit.models.config import Config
+    from dlmkit.models.names import NameMap
 
 __all__ = ["FamilyDefaults", "ModelFamily", "find_family"]
 

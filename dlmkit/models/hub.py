@@ -14,7 +14,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import tqdm
+from huggingface_hub.utils import tqdm  # type: ignore[attr-defined] # public by documentation
 
 from dlmkit.errors import ModelError
 
@@ -24,12 +24,12 @@ ALLOWED_FILES = ("*.json", "*.safetensors", "*.jinja", "merges.txt", "vocab.txt"
 """What a snapshot may contain; code files and pickles stay on the server."""
 
 
-class _TerminalBar(tqdm):  # type: ignore[type-arg,misc] # untyped in the library
+class _TerminalBar(tqdm):
     """A download bar that is silent where standard error is not a terminal."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         options["disable"] = True if options.get("disable") else None
-        super().__init__(*args, **options)
+        super().__init__(*args, **options)  # type: ignore[no-untyped-call]
 
 
 def download_snapshot(repository: str, *, revision: str | None, local_files_only: bool) -> Path:

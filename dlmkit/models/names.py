@@ -8,10 +8,13 @@ name decides.  Patterns are literal text with placeholders: `{layer}` stands for
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
+from typing import TYPE_CHECKING
 
 import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["Drop", "NameMap", "Piece", "Rename", "SplitRows"]
 
@@ -113,7 +116,7 @@ def _fill(pattern: str, values: dict[str, str]) -> str:
     return pattern
 
 
-@lru_cache(maxsize=None)
+@cache
 def _compiled(pattern: str) -> re.Pattern[str]:
     text = re.escape(pattern)
     for placeholder, group in _PLACEHOLDERS.items():

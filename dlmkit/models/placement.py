@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import torch
 
 from dlmkit.errors import EngineError, ModelError
-from dlmkit.models.config import Config
-from dlmkit.models.tensor_files import StoredTensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dlmkit.models.config import Config
+    from dlmkit.models.tensor_files import StoredTensor
 
 __all__ = ["choose_device", "choose_dtype"]
 

@@ -5,10 +5,13 @@ Legend: B rows, Q fed positions, H heads, E head dimension.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
-from dlmkit.models.arch import RotarySpec
+if TYPE_CHECKING:
+    from dlmkit.models.arch import RotarySpec
 
 __all__ = ["Rotary", "rotate"]
 

@@ -6,13 +6,17 @@ order is fixed, and the winner is recorded so that a user can see it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import attrs
 
 from dlmkit.errors import ModelError
-from dlmkit.models.config import Config
-from dlmkit.models.family import FamilyDefaults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from dlmkit.models.config import Config
+    from dlmkit.models.family import FamilyDefaults
 
 __all__ = ["SpecialIds", "find_special_ids"]
 

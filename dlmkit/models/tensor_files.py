@@ -158,5 +158,5 @@ class TensorReader:
         if self._file is None or stored.path != self._path or self._read > _REOPEN_AFTER:
             self._path, self._file, self._read = stored.path, _open(stored.path), 0
         self._read += stored.nbytes
-        tensor: Tensor = self._file.get_tensor(stored.name)
+        tensor: Tensor = self._file.get_tensor(stored.name)  # type: ignore[no-untyped-call]
         return tensor

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tokenizers
 
@@ -13,7 +11,12 @@ from dlmkit.errors import ModelError, RequestError
 from dlmkit.models.bpe import byte_level_bpe
 from dlmkit.models.chat import ChatTemplate, find_template, token_text
 from dlmkit.models.config import read_json
-from dlmkit.models.family import FamilyDefaults
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from dlmkit.models.family import FamilyDefaults
 
 __all__ = ["Tokenizer", "load_tokenizer"]
 

@@ -8,16 +8,19 @@ already fit, the parameter *is* the memory-mapped file; elsewhere tensors are co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import attrs
 import torch
 from torch import Tensor
 
 from dlmkit.errors import EngineError, ModelError
-from dlmkit.models.arch import ArchSpec
 from dlmkit.models.decoder import Decoder
-from dlmkit.models.names import NameMap, Piece
 from dlmkit.models.tensor_files import StoredTensor, TensorReader
+
+if TYPE_CHECKING:
+    from dlmkit.models.arch import ArchSpec
+    from dlmkit.models.names import NameMap, Piece
 
 __all__ = ["Progress", "build_decoder", "plan_weights"]
 

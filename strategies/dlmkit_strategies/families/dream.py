@@ -5,17 +5,21 @@ Dream 7B (Ye et al., arXiv:2508.15487), Dream-Coder, DiffuCoder (Gong et al., ar
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
+
 from dlmkit.errors import ModelError
 from dlmkit.models.arch import ArchSpec
-from dlmkit.models.config import Config
 from dlmkit.models.family import FamilyDefaults, ModelFamily
 from dlmkit.models.names import Drop, NameMap, Rename
-
 from dlmkit_strategies.families.qwen_text import QWEN_ADDED_TOKENS, QWEN_PATTERN
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from dlmkit.models.config import Config
 
 __all__ = ["Dream"]
 

@@ -6,12 +6,16 @@ Nie et al., Large Language Diffusion Models, arXiv:2502.09992.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
+
 from dlmkit.models.arch import ArchSpec
-from dlmkit.models.config import Config
 from dlmkit.models.family import FamilyDefaults, ModelFamily
 from dlmkit.models.names import NameMap, Rename
+
+if TYPE_CHECKING:
+    from dlmkit.models.config import Config
 
 __all__ = ["Llada"]
 
