@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def not_empty(value: Any) -> str | None:
 
 def increasing(values: Any) -> str | None:
     """Require that each item is greater than the one before."""
-    pairs = zip(values, values[1:], strict=False)
-    return None if all(low < high for low, high in pairs) else "must be in increasing order"
+    ordered = all(low < high for low, high in itertools.pairwise(values))
+    return None if ordered else "must be in increasing order"
 
 
 def each(check: Check) -> Check:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from dlmkit.plugins import hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dlmkit.component import Component
     from dlmkit.spec.check import Check
 

@@ -7,7 +7,6 @@ the loop, so that one object may serve many decodes.
 
 from __future__ import annotations
 
-import functools
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -142,7 +141,6 @@ class Option:
         return type(None) in union_members(self.type)
 
 
-@functools.cache
 def options_of(cls: type[Any]) -> tuple[Option, ...]:
     """List the options of an attrs class in declaration order, types resolved."""
     hints = typing.get_type_hints(cls)
@@ -166,7 +164,6 @@ def options_of(cls: type[Any]) -> tuple[Option, ...]:
             )
         )
     return tuple(found)
-
 
 
 def union_members(hint: Any) -> tuple[Any, ...]:

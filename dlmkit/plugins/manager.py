@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from dlmkit.plugins.hookspecs import PROJECT
 from dlmkit.plugins.registry import Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from importlib.resources.abc import Traversable
 
     import click
@@ -143,7 +143,7 @@ def load_plugins(
     plugins = Plugins(pluggy.PluginManager(PROJECT))
     plugins.manager.add_hookspecs(hookspecs)
     allowed = None if allow is None else set(allow)
-    found = sorted(entry_points, key=lambda each: (_owner(each) != PROJECT, _owner(each), each.name))
+    found = sorted(entry_points, key=_load_order)
     for each in found:
         if allowed is None or _owner(each) == PROJECT or allowed & {each.name, _owner(each)}:
             _load(plugins, each)
@@ -163,6 +163,11 @@ def _load(plugins: Plugins, entry_point: metadata.EntryPoint) -> None:
         return
     version = entry_point.dist.version if entry_point.dist else "unknown"
     plugins.add(module, entry_point.name, owner, version)
+
+
+def _load_order(entry_point: metadata.EntryPoint) -> tuple[bool, str, str]:
+    owner = _owner(entry_point)
+    return (owner != PROJECT, owner, entry_point.name)
 
 
 def _owner(entry_point: metadata.EntryPoint) -> str:

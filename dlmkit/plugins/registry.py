@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from dlmkit.component import Component, options_of
 from dlmkit.errors import PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["Offer", "Registry", "component_problems", "role_base"]
 
@@ -63,7 +65,7 @@ def component_problems(cls: type[Any]) -> Iterator[str]:
     yield from _option_problems(cls)
 
 
-def _option_problems(cls: type[Component]) -> Iterator[str]:
+def _option_problems(cls: type[Any]) -> Iterator[str]:
     for field in attrs.fields(cls):
         meta = field.metadata.get("dlmkit")
         if meta is None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
+from typing import TYPE_CHECKING, Any
 
 from dlmkit.component import Component, Option, options_of, problem_with
-from dlmkit.plugins.manager import Plugins
 from dlmkit.spec.kinds import Accepts, accepts, describe, is_slot, item_type, show
 from dlmkit.spec.names import NameFinder
 from dlmkit.spec.recipe import Recipe, join
 from dlmkit.spec.report import Mark, Problem, nearest, one_of
 from dlmkit.spec.source import MappingNode, Node, ScalarNode, SequenceNode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dlmkit.plugins.manager import Plugins
 
 __all__ = ["FAILED", "Builder"]
 
@@ -249,5 +251,3 @@ def build(node: Node, cls: type[Any], plugins: Plugins) -> tuple[Recipe | None, 
     else:
         builder.record(node.entries, cls, "", node.mark, parts)
     return (parts[0] if parts else None), builder.problems
-
-

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlmkit.component import Component, options_of, union_members
-from dlmkit.plugins.manager import PROJECT, get_plugins
-from dlmkit.plugins.registry import Registry
+from dlmkit.plugins.hookspecs import PROJECT
+from dlmkit.plugins.manager import get_plugins
 from dlmkit.spec.documents import FORMAT, Document
 from dlmkit.spec.kinds import is_record
+
+if TYPE_CHECKING:
+    from dlmkit.plugins.registry import Registry
 
 __all__ = ["canonical", "spec_id"]
 

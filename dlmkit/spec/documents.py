@@ -12,7 +12,7 @@ from dlmkit.component import option
 from dlmkit.roles import Procedure
 from dlmkit.spec.report import Problem
 
-__all__ = ["FORMAT", "Document", "ModelRef"]
+__all__ = ["FORMAT", "Document", "ModelRef", "default_models"]
 
 FORMAT = "pipeline/1"
 """The document kind and version that this release reads and writes."""
@@ -42,7 +42,8 @@ class ModelRef:
     local_files_only: bool = option(False, doc="never ask the hub; fail if a file is not here")
 
 
-def _default_models() -> dict[str, ModelRef]:
+def default_models() -> dict[str, ModelRef]:
+    """The models of a document that names none: the built-in verifier."""
     return {"main": ModelRef(repo="builtin/verifier")}
 
 
@@ -58,7 +59,7 @@ class Document:
     name: str = option(doc="what the pipeline is called in reports", check=not_empty)
     description: str | None = option(None, doc="what it does, and which paper it comes from")
     models: dict[str, ModelRef] = option(
-        attrs.Factory(_default_models),
+        attrs.Factory(default_models),
         doc="the checkpoints by the names that the pipeline uses",
         check=[not_empty, _model_names],
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -12,11 +12,14 @@ from dlmkit.errors import RequestError
 from dlmkit.plugins.manager import Plugins, get_plugins
 from dlmkit.spec.build import build
 from dlmkit.spec.check import run_checks
-from dlmkit.spec.documents import FORMAT, Document
+from dlmkit.spec.documents import FORMAT, Document, default_models
 from dlmkit.spec.overrides import apply_overrides
 from dlmkit.spec.recipe import recipe_of
-from dlmkit.spec.report import Problem, Source, SpecError, nearest, one_of
+from dlmkit.spec.report import Mark, Problem, Source, SpecError, nearest, one_of
 from dlmkit.spec.source import MappingNode, Node, ScalarNode, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["check_document", "load_spec", "read_source"]
 
@@ -48,19 +51,19 @@ def load_spec(
     text = read_source(source, known)
     node, problems = parse(text)
     _check_format(node)
-    node, override_problems = apply_overrides(_without_format(node), overrides)
+    node, override_problems = apply_overrides(_body(node), overrides)
     recipe, build_problems = build(node, Document, known)
     problems += [*override_problems, *build_problems]
     if recipe is None or problems:
         raise SpecError(problems)
-    found = tuple(run_checks(recipe, known.checks))
-    return attrs.evolve(recipe.component, warnings=_warnings(found))
+    document: Document = recipe.component
+    return attrs.evolve(document, warnings=_warnings(run_checks(recipe, known.checks)))
 
 
 def check_document(document: Document, *, plugins: Plugins | None = None) -> Document:
     """Run the composition checks on a document made in Python; warnings as in `load_spec`."""
     known = plugins or get_plugins()
-    found = tuple(run_checks(recipe_of(document), known.checks))
+    found = run_checks(recipe_of(document), known.checks)
     return attrs.evolve(document, warnings=_warnings(found))
 
 
@@ -128,7 +131,14 @@ def _check_format(node: Node) -> None:
     raise SpecError([Problem(named.mark, message, f"write `dlmkit: {FORMAT}`")])
 
 
-def _without_format(node: Node) -> MappingNode:
+def _body(node: Node) -> MappingNode:
+    """The document without its format, with the default models where it names none."""
     assert isinstance(node, MappingNode)  # noqa: S101 # checked by _check_format
     entries = {key: entry for key, entry in node.entries.items() if key != "dlmkit"}
+    if "models" not in entries:
+        models: dict[str, tuple[Mark, Node]] = {
+            name: (node.mark, ScalarNode(node.mark, ref.repo))
+            for name, ref in default_models().items()
+        }
+        entries["models"] = (node.mark, MappingNode(node.mark, models))
     return MappingNode(node.mark, entries, node.size)

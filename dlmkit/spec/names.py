@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dlmkit.component import Component, options_of
 from dlmkit.errors import PluginError
-from dlmkit.plugins.manager import Plugins
 from dlmkit.spec.kinds import article, is_slot, item_type, role_label
 from dlmkit.spec.report import Mark, Problem, nearest, one_of
 from dlmkit.spec.source import MappingNode, Node, ScalarNode
+
+if TYPE_CHECKING:
+    from dlmkit.plugins.manager import Plugins
 
 __all__ = ["DEFAULT_NAMES", "NameFinder", "combinators"]
 
@@ -58,8 +62,9 @@ class NameFinder:
         known = combinators(self.plugins, base)
         names = " or ".join(repr(name) for name in known)
         slot = path.rpartition(".")[2]
-        example = f"{slot}: {{use: {known[0]}, of: [...]}}" if known else ""
-        hint = f"combine them with {names}, for example `{example}`" if known else "keep one of them"
+        hint = "keep one of them"
+        if known:
+            hint = f"combine them with {names}: `{slot}: {{use: {known[0]}, of: [...]}}`"
         message = f"{path} takes one {role_label(base)}, not a list"
         self.problems.append(Problem(mark, message, hint, check="C1"))
 

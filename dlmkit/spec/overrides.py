@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
 from dlmkit.spec.report import Mark, Problem, Source, SpecError
 from dlmkit.spec.source import MappingNode, Node, ScalarNode, SequenceNode, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["apply_overrides"]
 
@@ -32,7 +35,7 @@ def apply_overrides(
     """
     problems: list[Problem] = []
     for number, text in enumerate(overrides, start=1):
-        source = Source(f"--set #{number}", text)
+        source = Source(f"--set #{number}", text, order=number)
         try:
             steps, value = _parse(source, problems)
             root = _put(root, steps, value, is_model=steps[0].key == "models")  # type: ignore[assignment]

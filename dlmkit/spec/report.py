@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from dlmkit.errors import DlmkitError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["Mark", "Problem", "Source", "SpecError", "SpecWarning", "nearest", "one_of", "render"]
 
@@ -18,10 +20,11 @@ SHORT_LIST = 12
 
 @attrs.frozen(eq=False)
 class Source:
-    """A text with the name under which problems point into it."""
+    """A text with the name under which problems point into it; `order` sorts reports."""
 
     name: str
     text: str
+    order: int = 0
 
     def mark(self, line: int, column: int) -> Mark:
         """Return the position of a 0-based line and column."""
@@ -88,18 +91,13 @@ class SpecWarning(UserWarning):
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Sort problems by source (as first met), line and column."""
-    kept = tuple(problems)
-    sources: dict[Source | None, int] = {}
-    for problem in kept:
-        sources.setdefault(problem.mark.source if problem.mark else None, len(sources))
+    """Sort problems by source, line and column."""
 
     def place(problem: Problem) -> tuple[int, int, int]:
-        if problem.mark is None:
-            return (sources[None], 0, 0)
-        return (sources[problem.mark.source], problem.mark.line, problem.mark.column)
+        mark = problem.mark
+        return (mark.source.order, mark.line, mark.column) if mark else (0, 0, 0)
 
-    return tuple(sorted(kept, key=place))
+    return tuple(sorted(problems, key=place))
 
 
 def render(problem: Problem) -> str:
@@ -113,7 +111,8 @@ def render(problem: Problem) -> str:
     if line is not None:
         before = line[: problem.mark.column - 1]
         pad = "".join("\t" if letter == "\t" else " " for letter in before)
-        shown += [f"{problem.mark.line:>6} | {line}", f"{'':>6} | {pad}^ {problem.hint or ''}".rstrip()]
+        shown.append(f"{problem.mark.line:>6} | {line}")
+        shown.append(f"{'':>6} | {pad}^ {problem.hint or ''}".rstrip())
     elif problem.hint:
         shown.append(f"{'':>6}   {problem.hint}")
     return "\n".join(shown)

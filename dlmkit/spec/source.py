@@ -8,13 +8,15 @@ keep its position.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import yaml
 
 from dlmkit.spec.report import Mark, Problem, Source, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["MappingNode", "Node", "ScalarNode", "SequenceNode", "parse"]
 
@@ -83,8 +85,8 @@ def parse(source: Source) -> tuple[Node, list[Problem]]:
     except yaml.MarkedYAMLError as error:
         raise SpecError([_syntax_problem(source, error)]) from None
     except yaml.reader.ReaderError as error:
-        mark = source.mark_at(error.position)
-        raise SpecError([Problem(mark, f"the character {chr(error.character)!r} is not allowed")]) from None
+        message = f"the character {chr(error.character)!r} is not allowed"
+        raise SpecError([Problem(source.mark_at(error.position), message)]) from None
 
 
 def _syntax_problem(source: Source, error: yaml.MarkedYAMLError) -> Problem:
@@ -115,7 +117,7 @@ class _Reader:
                 raise SpecError([Problem(self._mark(event), "a file holds one document only")])
         return root
 
-    def _mark(self, event: yaml.Event) -> Mark:
+    def _mark(self, event: Any) -> Mark:
         return self.source.mark(event.start_mark.line, event.start_mark.column)
 
     def _node(self, event: Any, depth: int) -> Node:
@@ -130,7 +132,8 @@ class _Reader:
             self.anchors[event.anchor] = None
         node = self._untagged(event, mark, depth)
         if node.size > MAX_NODES:
-            raise SpecError([Problem(mark, f"more than {MAX_NODES} values once aliases are expanded")])
+            message = f"more than {MAX_NODES} values once aliases are expanded"
+            raise SpecError([Problem(mark, message)])
         if event.anchor is not None:
             self.anchors[event.anchor] = node
         return node
