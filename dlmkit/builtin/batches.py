@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dlmkit.builtin.tasks import TASKS, Example, draw
-from dlmkit.builtin.tokenizer import EOS, chat_prompt
+from dlmkit.builtin.tokenizer import EOS, chat_prompt, special_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ class Batches:
 
     def __init__(self, tokenizer: Tokenizer, seed: int, tokens: int) -> None:
         self._tokenizer, self._seed, self._tokens = tokenizer, seed, tokens
-        self._eos = tokenizer.token_to_id(EOS)
+        self._eos = special_id(tokenizer, EOS)
 
     def from_step(self, step: int) -> Iterator[Batch]:
         """The batches of a run from one step on."""

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name that every torch reader knows
 
 from dlmkit.builtin.tasks import MASK, Example
-from dlmkit.builtin.tokenizer import EOS, chat_prompt
+from dlmkit.builtin.tokenizer import EOS, chat_prompt, special_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,26 +31,37 @@ def complete(
     network: Decoder, tokenizer: Tokenizer, examples: Sequence[Example], canvas: int = 32
 ) -> list[str]:
     """The completion of every example, up to the first end-of-text token."""
-    device = network.model.norm.weight.device
-    mask_id, eos = tokenizer.token_to_id(MASK), tokenizer.token_to_id(EOS)
-    groups: dict[tuple[int, bool], list[int]] = defaultdict(list)
+    eos = special_id(tokenizer, EOS)
     prompts = [_prompt_ids(tokenizer, example) for example in examples]
-    for index, (ids, example) in enumerate(zip(prompts, examples, strict=True)):
-        groups[len(ids), example.whole_text].append(index)
+    groups: dict[tuple[int, bool], list[int]] = defaultdict(list)
+    for index, example in enumerate(examples):
+        groups[len(prompts[index]), example.whole_text].append(index)
     completions = [""] * len(examples)
     for (length, whole), members in groups.items():
-        for chunk in (members[i : i + ROWS] for i in range(0, len(members), ROWS)):
-            tail = [] if whole or network.arch.qkv_bias else [mask_id] * canvas
-            ids_BL = torch.tensor([prompts[i] + tail for i in chunk], device=device)
-            if network.arch.qkv_bias:
-                ids_BL = _next_tokens(network, ids_BL, canvas)
-            else:
-                ids_BL = _unmask(network, ids_BL, mask_id)
-            for i, ids in zip(chunk, ids_BL.tolist(), strict=True):
-                rest = ids if whole else ids[length:]
-                rest = rest[: rest.index(eos)] if eos in rest else rest
-                completions[i] = tokenizer.decode(rest, skip_special_tokens=False)
+        for start in range(0, len(members), ROWS):
+            chunk = members[start : start + ROWS]
+            filled = _fill(network, tokenizer, [prompts[i] for i in chunk], 0 if whole else canvas)
+            for i, ids in zip(chunk, filled, strict=True):
+                answer = ids if whole else ids[length:]
+                end = answer.index(eos) if eos in answer else len(answer)
+                completions[i] = tokenizer.decode(answer[:end], skip_special_tokens=False)
     return completions
+
+
+def _fill(
+    network: Decoder, tokenizer: Tokenizer, prompts: list[list[int]], canvas: int
+) -> list[list[int]]:
+    """Prompts of equal length with `canvas` new tokens, and with every mask in them filled."""
+    ids_BL = torch.tensor(prompts, device=network.model.norm.weight.device)
+    if network.arch.attention.kind == "causal":
+        return _ids(_next_tokens(network, ids_BL, canvas))
+    mask_id = special_id(tokenizer, MASK)
+    return _ids(_unmask(network, F.pad(ids_BL, (0, canvas), value=mask_id), mask_id))
+
+
+def _ids(ids_BL: Tensor) -> list[list[int]]:
+    rows: list[list[int]] = ids_BL.tolist()
+    return rows
 
 
 def _prompt_ids(tokenizer: Tokenizer, example: Example) -> list[int]:

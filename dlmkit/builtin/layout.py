@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dlmkit.builtin.tasks import MASK
-from dlmkit.builtin.tokenizer import EOS, write_tokenizer
+from dlmkit.builtin.tokenizer import EOS, special_id, write_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ def llada_name(name: str) -> str:
 
 def llada_config(arch: ArchSpec, tokenizer: Tokenizer) -> dict[str, object]:
     """`config.json` of a network in the field names of the published LLaDA checkpoints."""
-    eos = tokenizer.token_to_id(EOS)
+    eos = special_id(tokenizer, EOS)
     return {
         "activation_type": "silu",
         "architectures": ["LLaDAModelLM"],
@@ -62,7 +62,7 @@ def llada_config(arch: ArchSpec, tokenizer: Tokenizer) -> dict[str, object]:
         "include_qkv_bias": False,
         "layer_norm_type": "rms",
         "layer_norm_with_affine": True,
-        "mask_token_id": tokenizer.token_to_id(MASK),
+        "mask_token_id": special_id(tokenizer, MASK),
         "max_sequence_length": arch.max_positions,
         "mlp_hidden_size": arch.ffn,
         "mlp_ratio": 4,
@@ -84,7 +84,7 @@ def llada_config(arch: ArchSpec, tokenizer: Tokenizer) -> dict[str, object]:
 
 def qwen2_config(arch: ArchSpec, tokenizer: Tokenizer) -> dict[str, object]:
     """`config.json` of a network in the field names of Qwen2."""
-    eos = tokenizer.token_to_id(EOS)
+    eos = special_id(tokenizer, EOS)
     return {
         "architectures": ["Qwen2ForCausalLM"],
         "attention_dropout": 0.0,

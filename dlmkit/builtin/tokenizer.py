@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["ASSISTANT", "EOS", "USER", "chat_prompt", "train_tokenizer", "write_tokenizer"]
+__all__ = [
+    "ASSISTANT",
+    "EOS",
+    "USER",
+    "chat_prompt",
+    "special_id",
+    "train_tokenizer",
+    "write_tokenizer",
+]
 
 EOS = "<|endoftext|>"
 USER = "<|user|>"
@@ -35,6 +43,14 @@ CHAT_TEMPLATE = (
 def chat_prompt(text: str) -> str:
     """What the chat template makes of a single user message, generation prompt included."""
     return f"{USER}{text}{ASSISTANT}"
+
+
+def special_id(tokenizer: Tokenizer, token: str) -> int:
+    """The id of a special token; raises `ValueError` for a tokenizer that is not of this family."""
+    token_id: int | None = tokenizer.token_to_id(token)
+    if token_id is None:
+        raise ValueError(f"the tokenizer has no token {token}")
+    return token_id
 
 
 def train_tokenizer() -> Tokenizer:

@@ -27,7 +27,7 @@ from dlmkit.builtin.objective import diffusion_loss, next_token_loss
 from dlmkit.builtin.sizes import SIZES
 from dlmkit.builtin.state import TrainingState
 from dlmkit.builtin.tasks import MASK, TASKS
-from dlmkit.builtin.tokenizer import train_tokenizer
+from dlmkit.builtin.tokenizer import special_id, train_tokenizer
 from dlmkit.models.decoder import Decoder
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _loss(
     run: Run, state: TrainingState, tokenizer: Tokenizer, device: torch.device
 ) -> Callable[[Batch], torch.Tensor]:
     """The loss of a batch; its random masks depend on seed and step alone."""
-    mask_id = tokenizer.token_to_id(MASK)
+    mask_id = special_id(tokenizer, MASK)
     network = state.network
     if run.compiled:
         network.compile(dynamic=True)
