@@ -76,6 +76,10 @@ class Denoise(Procedure):
         check=lambda value: "must be at least 1" if value is not None and value < 1 else None,
     )
 
+    def home(self) -> str:
+        """The only model there is."""
+        return self.model
+
     def steps(self, context: Context, canvas: Canvas) -> Iterator[StepRecord]:
         """Decode the canvas in place; yield one record after each forward pass."""
         session, memory = context.session(self.model), Memory(self, canvas)

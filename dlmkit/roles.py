@@ -89,6 +89,10 @@ class Procedure(Component):
     role = "procedure"
 
     @abstractmethod
+    def home(self) -> str:
+        """Name of the model whose tokens the canvas holds."""
+
+    @abstractmethod
     def steps(self, context: Context, canvas: Canvas) -> Iterator[StepRecord]:
         """Decode the canvas in place; yield one record after each forward pass."""
 

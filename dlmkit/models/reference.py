@@ -29,7 +29,8 @@ def locate_model(
     """Turn a model reference into a local folder, downloading it where necessary.
 
     Args:
-        reference: `builtin/NAME`, a folder (used as it is), or a hub id `owner/name`.
+        reference: `builtin/NAME`, a folder (used as it is), whatever a plugin resolves, or a
+            hub id `owner/name`.
         revision: branch, tag or commit; hub references only.
         local_files_only: use the local hub cache and no network.
 
@@ -47,6 +48,9 @@ def locate_model(
         raise ModelError(
             f"model {reference!r} is a file", hint=f"give the checkpoint folder {folder.parent}"
         )
+    answered = _ask_plugins(reference, revision, local_files_only)
+    if answered is not None:
+        return Located(answered)
     if _HUB_ID.fullmatch(reference):
         from dlmkit.models.hub import download_snapshot  # the client library is slow to import
 
@@ -56,3 +60,13 @@ def locate_model(
         f"there is no model {reference!r}: not a folder, and not a hub id",
         hint="use builtin/verifier, a folder with config.json, or owner/name of a hub repository",
     )
+
+
+def _ask_plugins(reference: str, revision: str | None, local_files_only: bool) -> Path | None:
+    """Let plugins resolve what is not on this machine; the first answer wins."""
+    from dlmkit.plugins import get_plugins  # plugins name families, which import this package
+    from dlmkit.spec.documents import ModelRef
+
+    asked = ModelRef(repo=reference, revision=revision, local_files_only=local_files_only)
+    answer: Path | None = get_plugins().manager.hook.dlmkit_resolve_model(ref=asked)
+    return answer

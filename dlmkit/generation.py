@@ -1,0 +1,230 @@
+"""Run a checked document on loaded models: the one way from prompts to results.
+
+The command line, the benchmarks and users' own programs all come through here.
+
+Legend: B rows, N canvas positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+
+import attrs
+import torch
+from torch import Tensor
+
+from dlmkit.canvas import Canvas
+from dlmkit.context import Context
+from dlmkit.engine import LoadedModel
+from dlmkit.errors import ModelError, RequestError
+from dlmkit.models.loading import load_model
+from dlmkit.models.tokenizer import Tokenizer
+from dlmkit.prompts import Mode, check_lengths, encode
+from dlmkit.records import StepRecord
+from dlmkit.results import Result
+from dlmkit.session import Session
+from dlmkit.spec import Document, load_spec
+
+__all__ = ["Decode", "Runner", "generate"]
+
+
+def generate(
+    prompts: str | Sequence[str],
+    pipeline: str | Path | Document = "llada",
+    *,
+    overrides: Sequence[str] = (),
+    mode: Mode = "chat",
+    seed: int = 0,
+) -> list[Result]:
+    """Decode prompts in one batch and return a result for each.
+
+    Args:
+        prompts: one text or several.
+        pipeline: the name of a preset, the path or text of a spec, or a checked document.
+        overrides: changes to the spec, `path=value` each.
+        mode: `chat` (a user's turn), `plain` (text to continue) or `infill` (gaps to fill).
+        seed: number below 2**32 that all random draws derive from.
+
+    Raises:
+        DlmkitError: what was asked for cannot be done; the message says why and what to do.
+    """
+    texts = [prompts] if isinstance(prompts, str) else list(prompts)
+    document = pipeline if isinstance(pipeline, Document) else load_spec(pipeline, overrides)
+    runner = Runner.load(document)
+    decode = runner.start(runner.encode(texts, mode), seed=seed, infill=mode == "infill")
+    for _ in decode:
+        pass
+    return decode.results()
+
+
+@attrs.frozen
+class Runner:
+    """A document with its models in memory; decodes as many batches as wanted."""
+
+    document: Document
+    models: Mapping[str, LoadedModel]
+
+    @classmethod
+    def load(cls, document: Document) -> Runner:
+        """Load every model of the document.
+
+        Raises:
+            ModelError, EngineError: a model cannot be loaded.
+        """
+        loaded = {}
+        for name, ref in document.models.items():
+            loaded[name] = load_model(
+                ref.repo,
+                engine=ref.engine or "torch",
+                device=ref.device or "auto",
+                dtype=ref.dtype or "auto",
+                revision=ref.revision,
+                local_files_only=ref.local_files_only,
+                mask_id=ref.mask_id,
+            )
+        return cls(document, loaded)
+
+    @property
+    def home(self) -> LoadedModel:
+        """The model whose tokens the canvas holds."""
+        return self.models[self.document.pipeline.home()]
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of that model.
+
+        Raises:
+            ModelError: the checkpoint has none.
+        """
+        if self.home.tokenizer is None:
+            raise ModelError(
+                f"{self.home.provenance.reference} has no tokenizer",
+                hint="add its tokenizer.json to the folder, or decode token ids from Python",
+            )
+        return self.home.tokenizer
+
+    @property
+    def mask_id(self) -> int:
+        """The mask token of that model.
+
+        Raises:
+            ModelError: nothing says which token it is.
+        """
+        mask_id = self.home.network.info.mask_id
+        if mask_id is None:
+            raise ModelError(
+                f"{self.home.provenance.reference} does not say which token is its mask",
+                hint="name it: --set models.main.mask_id=ID",
+            )
+        return mask_id
+
+    def encode(self, prompts: Sequence[str], mode: Mode = "chat") -> list[list[int]]:
+        """Return the token ids of each prompt."""
+        return encode(prompts, self.tokenizer, self.mask_id, mode)
+
+    def start(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        seed: int = 0,
+        infill: bool = False,
+        first_sample: int = 0,
+    ) -> Decode:
+        """Lay out one batch; nothing runs until the decode is iterated.
+
+        `first_sample` is the identity of the first row for random numbers: a prompt decodes the
+        same in any batch as long as it keeps its number.
+
+        Raises:
+            RequestError: a prompt is unusable or does not fit.
+        """
+        gen_length = 0 if infill else self.document.gen_length
+        info = self.home.network.info
+        check_lengths(prompts, gen_length, info)
+        canvas = Canvas.create(
+            prompts,
+            gen_length,
+            self.mask_id,
+            infill=infill,
+            device=info.device,
+            first_sample=first_sample,
+        )
+        sessions = {name: Session(model.network) for name, model in self.models.items()}
+        return Decode(self, Context(sessions, seed), canvas, keep_given=infill)
+
+
+class Decode:
+    """One batch being decoded: iterate it for its step records, then ask for the results."""
+
+    def __init__(
+        self, runner: Runner, context: Context, canvas: Canvas, *, keep_given: bool
+    ) -> None:
+        self.runner = runner
+        self.context = context
+        self.canvas = canvas
+        self.seconds = 0.0
+        self._keep_given = keep_given
+        self._live: dict[str, Tensor] = {}
+        self._records = runner.document.pipeline.steps(context, canvas)
+
+    def __iter__(self) -> Iterator[StepRecord]:
+        return self
+
+    def __next__(self) -> StepRecord:
+        """Run one forward pass.
+
+        Raises:
+            StopIteration: nothing is left to decode.
+        """
+        started = perf_counter()
+        try:
+            with torch.inference_mode():
+                record = next(self._records)
+        finally:
+            self.seconds += perf_counter() - started
+        seen_B = self._live.get(record.network, torch.zeros_like(record.live_B, dtype=torch.int64))
+        self._live[record.network] = seen_B + record.live_B
+        return record
+
+    def results(self) -> list[Result]:
+        """Results of all rows as they stand; complete once the iteration has ended."""
+        rows, counts = self.canvas.tokens_BN.shape[0], self.context.counts()
+        fed = sum(each.fed_positions for each in counts.values()) // rows
+        nfe = {name: self._live[name].tolist() if name in self._live else [0] * rows for name in counts}
+        tokens, left = self.canvas.tokens_BN.tolist(), self.canvas.masked_BN.sum(dim=1).tolist()
+        ends, starts = self.canvas.length_B.tolist(), self.canvas.start_B.tolist()
+        document = self.runner.document
+        found = []
+        for row in range(rows):
+            first = 0 if self._keep_given else starts[row]
+            ids = self._kept(tokens[row][first : ends[row]])
+            found.append(
+                Result(
+                    text=self._text(ids),
+                    token_ids=ids,
+                    nfe={name: each[row] for name, each in nfe.items()},
+                    fed_positions=fed,
+                    seconds=self.seconds,
+                    masks_left=left[row],
+                    batch_size=rows,
+                    pipeline=document.name,
+                    spec_id=document.spec_id,
+                    seed=self.context.seed,
+                )
+            )
+        return found
+
+    def _kept(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """Cut before the first end-of-text token; masks that were never decided go too."""
+        info = self.runner.home.network.info
+        ends = {*info.eos_ids, *info.eot_ids}
+        if not self._keep_given:
+            stop = next((place for place, token in enumerate(ids) if token in ends), len(ids))
+            ids = ids[:stop]
+        return tuple(token for token in ids if token != self.canvas.mask_id)
+
+    def _text(self, ids: Sequence[int]) -> str:
+        tokenizer = self.runner.home.tokenizer
+        return "" if tokenizer is None else tokenizer.decode(ids)

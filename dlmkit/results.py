@@ -1,0 +1,59 @@
+"""What a decode gave and what it cost, for one prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+__all__ = ["Result"]
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    """One decoded row.
+
+    `text` is cut before the first end-of-text token; `token_ids` are the ids it comes from and
+    `tokens` their number.  `nfe` counts the forward passes that the row took part in, by network;
+    `fed_positions` the positions computed for it over all of them.  `masks_left` counts
+    positions that were never decided (after a stop rule).  `seconds` is the wall time of the
+    row's batch of `batch_size` rows.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    nfe: Mapping[str, int]
+    fed_positions: int
+    seconds: float
+    masks_left: int
+    batch_size: int
+    pipeline: str
+    spec_id: str
+    seed: int
+
+    @property
+    def tokens(self) -> int:
+        """Tokens kept in the text."""
+        return len(self.token_ids)
+
+    @property
+    def tokens_per_forward(self) -> float:
+        """Tokens kept in the text over forward passes of all networks."""
+        return self.tokens / max(sum(self.nfe.values()), 1)
+
+    def as_json(self) -> dict[str, Any]:
+        """The stable machine-readable form."""
+        return {
+            "text": self.text,
+            "tokens": self.tokens,
+            "nfe": dict(self.nfe),
+            "fed_positions": self.fed_positions,
+            "tokens_per_forward": round(self.tokens_per_forward, 4),
+            "seconds": round(self.seconds, 4),
+            "pipeline": self.pipeline,
+            "spec_id": self.spec_id,
+            "seed": self.seed,
+            "masks_left": self.masks_left,
+            "batch_size": self.batch_size,
+        }
