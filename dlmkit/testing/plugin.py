@@ -1,1 +1,26 @@
-"""The pytest plugin; loaded in every pytest run of an environment, so it imports nothing heavy."""
+"""The pytest plugin; loaded in every pytest run of an environment, so it imports nothing heavy.
+
+It offers the fixture `toy_network`, and asks pytest to explain failed asserts of the conformance
+suite as it does for asserts in test files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from dlmkit.engines.torch_network import TorchNetwork
+
+__all__ = ["toy_network"]
+
+pytest.register_assert_rewrite("dlmkit.testing.conformance")
+
+
+@pytest.fixture(scope="session")
+def toy_network() -> TorchNetwork:
+    """A tiny network with random weights in float64; the last token id is the mask."""
+    from dlmkit.testing import toy  # torch is slow to import, and most runs do not need it
+
+    return toy.toy_network()

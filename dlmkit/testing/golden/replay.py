@@ -1,0 +1,85 @@
+"""Replaying a case: the same prompts through a preset, on the same checkpoint.
+
+Legend: B rows, N canvas positions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from dlmkit.canvas import Canvas
+from dlmkit.context import Context
+from dlmkit.errors import RequestError
+from dlmkit.models.loading import load_model
+from dlmkit.session import Session
+from dlmkit.testing.golden.traces import GoldenCase, Step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dlmkit.network import Network
+    from dlmkit.spec import Document
+
+__all__ = ["Networks", "Replay", "replay"]
+
+
+@attrs.frozen
+class Replay:
+    """What dlmkit decoded: `outputs` and non-empty `steps` by row, and forward passes `nfe`."""
+
+    outputs: tuple[tuple[int, ...], ...]
+    steps: tuple[tuple[Step, ...], ...]
+    nfe: int
+
+
+@attrs.define
+class Networks:
+    """Checkpoints of a fixtures folder, each loaded once, in float32 on the CPU."""
+
+    folder: Path
+    _loaded: dict[tuple[str, int], Network] = attrs.field(factory=dict)
+
+    def get(self, checkpoint: str, mask_id: int) -> Network:
+        """Return the network of a checkpoint.
+
+        Raises:
+            RequestError: the folder has no such checkpoint.
+            ModelError: the checkpoint cannot be read.
+        """
+        key = (checkpoint, mask_id)
+        if key not in self._loaded:
+            path = self.folder / checkpoint
+            if not path.is_dir():
+                raise RequestError(
+                    f"there is no checkpoint {path}",
+                    hint="--fixtures is the folder that holds the checkpoints of the traces",
+                )
+            model = load_model(str(path), device="cpu", dtype="float32", mask_id=mask_id)
+            self._loaded[key] = model.network
+        return self._loaded[key]
+
+
+def replay(case: GoldenCase, document: Document, network: Network) -> Replay:
+    """Decode the prompts of a case as the document says."""
+    canvas = Canvas.create(case.prompts, document.gen_length, case.mask_id)
+    context = Context({"main": Session(network)})
+    rows: list[list[Step]] = [[] for _ in case.prompts]
+    for record in document.pipeline.steps(context, canvas):
+        changes = record.changes()
+        for number, row in enumerate(rows):
+            mine = tuple((each.position, each.token) for each in changes if each.row == number)
+            if mine:
+                row.append(mine)
+    return Replay(
+        outputs=_outputs(canvas, case),
+        steps=tuple(tuple(row) for row in rows),
+        nfe=sum(counts.forwards for counts in context.counts().values()),
+    )
+
+
+def _outputs(canvas: Canvas, case: GoldenCase) -> tuple[tuple[int, ...], ...]:
+    """Each row from the end of its prompt to its own end."""
+    rows = zip(canvas.tokens_BN.tolist(), canvas.length_B.tolist(), case.prompts, strict=True)
+    return tuple(tuple(tokens[len(prompt) : length]) for tokens, length, prompt in rows)
