@@ -1,4 +1,4 @@
-"""The core's own plugin: combinators, schedules, the procedure and the composition checks."""
+"""The core's own plugin: the procedure, combinators, schedules and composition checks."""
 
 from __future__ import annotations
 
@@ -18,10 +18,16 @@ __all__ = ["dlmkit_checks", "dlmkit_components"]
 @hookimpl
 def dlmkit_components() -> Iterable[type[Component]]:
     """Offer the components that belong to no particular method."""
-    return []
+    from dlmkit.combinators import COMBINATORS
+    from dlmkit.denoise import Denoise
+    from dlmkit.schedules import Cosine, Exponential, Linear, Piecewise
+
+    return (Denoise, *COMBINATORS, Linear, Cosine, Exponential, Piecewise)
 
 
 @hookimpl
 def dlmkit_checks() -> Iterable[Check]:
     """Offer the composition checks."""
-    return []
+    from dlmkit.spec.checks import CHECKS
+
+    return CHECKS

@@ -21,7 +21,6 @@ __all__ = [
     "StateField",
     "option",
     "options_of",
-    "parts_of",
     "problem_with",
     "union_members",
 ]
@@ -65,10 +64,6 @@ class Component:
         Runs at check time, before any model is loaded; override where options interact.
         """
         return iter(())
-
-    def state_fields(self) -> tuple[StateField, ...]:
-        """Per-decode state of this object with its options; by default that of its class."""
-        return self.state
 
     def checked_values(self) -> tuple[Any, ...]:
         """The values that an option's checks see in place of this component; by default itself."""
@@ -171,14 +166,3 @@ def union_members(hint: Any) -> tuple[Any, ...]:
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         return typing.get_args(hint)
     return (hint,)
-
-
-def parts_of(component: Any) -> Iterator[Component]:
-    """Yield the components that stand directly in the options of a component or record."""
-    for field in attrs.fields(type(component)):
-        value = getattr(component, field.name)
-        for item in value if isinstance(value, tuple) else (value,):
-            if isinstance(item, Component):
-                yield item
-            elif attrs.has(type(item)):
-                yield from parts_of(item)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
@@ -82,6 +82,16 @@ class Strategy(Component):
         """
         raise NotImplementedError(f"{type(self).__name__} declares state but does not advance it")
 
+    def __or__(self, other: Any) -> Any:
+        from dlmkit.combinators.operators import union  # combinators are strategies themselves
+
+        return union(self, other)
+
+    def __and__(self, other: Any) -> Any:
+        from dlmkit.combinators.operators import intersect
+
+        return intersect(self, other)
+
 
 class Procedure(Component):
     """The root of a pipeline: decides which forward passes run, and in which order."""
@@ -109,6 +119,14 @@ class Blocks(Strategy):
         The span of a row with masks left must contain at least one of them.  The width of the
         span is a number known without reading a tensor.
         """
+
+    def planned_width(self, gen_length: int) -> int | None:
+        """Length of every block of that many tokens, where it is known beforehand; else None."""
+        return None
+
+    def length_problem(self, gen_length: int) -> str | None:
+        """Say what keeps these blocks from covering that many tokens; None where nothing does."""
+        return None
 
 
 class InputTransform(Strategy):

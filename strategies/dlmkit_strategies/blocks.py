@@ -32,6 +32,16 @@ class FixedBlocks(Blocks):
         False, doc="allow a shorter last block where gen_length is not a multiple of length"
     )
 
+    def planned_width(self, gen_length: int) -> int:
+        """The chosen length."""
+        return min(self.length, gen_length)
+
+    def length_problem(self, gen_length: int) -> str | None:
+        """The last block must be whole, unless `partial` allows a shorter one."""
+        if self.partial or gen_length % self.length == 0:
+            return None
+        return f"gen_length {gen_length} is not a multiple of the block length {self.length}"
+
     def current(self, canvas: Canvas) -> BlockSpan:
         """The block that holds the row's first mask; finished rows keep their last block."""
         masked_BN = canvas.masked_BN

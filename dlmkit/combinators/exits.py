@@ -1,0 +1,59 @@
+"""Early exits made of early exits.
+
+Legend: B rows, P window positions.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+import torch
+from torch import Tensor
+
+from dlmkit.combinators.members import at_least_two
+from dlmkit.component import option
+from dlmkit.roles import EarlyExit, Exit
+
+if TYPE_CHECKING:
+    from dlmkit.prediction import Prediction
+    from dlmkit.view import View
+
+__all__ = ["IntersectExit", "UnionExit"]
+
+_SCOPE = "what a row leaves, whatever its members say: the block, or the whole canvas"
+
+
+@attrs.frozen
+class UnionExit(EarlyExit):
+    """Exit the rows in which any of the rules would exit."""
+
+    name = "union"
+
+    of: tuple[EarlyExit, ...] = option(doc="the rules", check=at_least_two)
+    scope: Literal["block", "canvas"] = option("block", doc=_SCOPE)
+
+    def decide(self, prediction: Prediction, confidence_BP: Tensor, view: View) -> Exit | None:
+        """Rows that some rule exits."""
+        verdicts = [rule.decide(prediction, confidence_BP, view) for rule in self.of]
+        rows = [verdict.rows_B for verdict in verdicts if verdict is not None]
+        return Exit(reduce(torch.logical_or, rows), self.scope) if rows else None
+
+
+@attrs.frozen
+class IntersectExit(EarlyExit):
+    """Exit the rows in which all of the rules would exit."""
+
+    name = "intersect"
+
+    of: tuple[EarlyExit, ...] = option(doc="the rules", check=at_least_two)
+    scope: Literal["block", "canvas"] = option("block", doc=_SCOPE)
+
+    def decide(self, prediction: Prediction, confidence_BP: Tensor, view: View) -> Exit | None:
+        """Rows that every rule exits."""
+        verdicts = [rule.decide(prediction, confidence_BP, view) for rule in self.of]
+        rows = [verdict.rows_B for verdict in verdicts if verdict is not None]
+        if len(rows) < len(verdicts):
+            return None
+        return Exit(reduce(torch.logical_and, rows), self.scope)

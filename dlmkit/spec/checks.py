@@ -1,0 +1,179 @@
+"""The project's own composition checks, by the ids of the conflicts that they detect.
+
+Each is one function over the recipe of a document and reads declared traits only; it names no
+concrete strategy.  A further check is a further function and a line in `CHECKS`.  (C1, two
+strategies where a slot takes one, is reported while the document is read.)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dlmkit.component import Component, options_of
+from dlmkit.roles import (
+    Blocks,
+    ConfidenceScorer,
+    EarlyExit,
+    Guide,
+    LogitsTransform,
+    Procedure,
+    Strategy,
+    TransferRule,
+)
+from dlmkit.schedules import Schedule
+from dlmkit.spec.check import Check, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dlmkit.spec.recipe import Recipe
+
+__all__ = ["CHECKS"]
+
+
+def _procedures(root: Recipe) -> Iterator[Recipe]:
+    return (part for part in root.walk() if isinstance(part.component, Procedure))
+
+
+def _own(procedure: Recipe) -> Iterator[Recipe]:
+    """Parts of a procedure, without those of procedures nested in it."""
+    for part in procedure.parts:
+        if not isinstance(part.component, Procedure):
+            yield part
+            yield from _own(part)
+
+
+def _first(procedure: Recipe, role: type[Component]) -> Recipe | None:
+    return next((part for part in procedure.parts if isinstance(part.component, role)), None)
+
+
+def known_model(root: Recipe) -> Iterator[Finding]:
+    """A procedure names a model that the document does not list."""
+    models = root.component.models
+    for part in _procedures(root):
+        name = part.component.home()
+        if name in models:
+            continue
+        owner = next(
+            (
+                each.key
+                for each in options_of(type(part.component))
+                if getattr(part.component, each.name) == name
+            ),
+            None,
+        )
+        known = ", ".join(sorted(models))
+        yield Finding(part, f"`models` has no model {name!r}", f"known: {known}", owner)
+
+
+def block_length(root: Recipe) -> Iterator[Finding]:
+    """The blocks do not cover gen_length."""
+    for part in root.walk():
+        if isinstance(part.component, Blocks):
+            problem = part.component.length_problem(root.component.gen_length)
+            if problem:
+                yield Finding(part, problem, "change gen_length, or see the options of the blocks")
+
+
+def score_space(root: Recipe) -> Iterator[Finding]:
+    """A transfer rule reads another unit than the confidence scorer gives."""
+    for procedure in _procedures(root):
+        scorer = _first(procedure, ConfidenceScorer)
+        if scorer is None:
+            continue
+        space = scorer.component.score_space()
+        for part in _own(procedure):
+            if not isinstance(part.component, TransferRule):
+                continue
+            spaces = part.component.score_spaces()
+            if spaces and space not in spaces:
+                yield Finding(
+                    part,
+                    f"transfer rule {part.component.name!r} reads {' or '.join(sorted(spaces))}, "
+                    f"but confidence {scorer.component.name!r} gives {space}",
+                    "choose a confidence in that unit, or a rule that only ranks, such as top-k",
+                )
+
+
+def exit_scale(root: Recipe) -> Iterator[Finding]:
+    """An exit compares candidates whose distribution is edited before it sees them."""
+    for procedure in _procedures(root):
+        own = list(_own(procedure))
+        edits = [part for part in own if _edits_scores(part.component)]
+        for part in own:
+            reads = isinstance(part.component, EarlyExit) and part.component.needs().top >= 2
+            if reads and edits:
+                names = ", ".join(repr(each.component.name) for each in edits)
+                yield Finding(
+                    part,
+                    f"exit {part.component.name!r} compares candidates after {names} changed them",
+                    "its thresholds were set on the unchanged distribution; set them anew",
+                )
+
+
+def _edits_scores(component: Component) -> bool:
+    if isinstance(component, LogitsTransform):
+        return component.stage == "score"
+    return isinstance(component, Guide)
+
+
+def termination(root: Recipe) -> Iterator[Finding]:
+    """Masks may be put back for ever."""
+    for procedure in _procedures(root):
+        if getattr(procedure.component, "max_steps", None) is not None:
+            continue
+        for part in _own(procedure):
+            if isinstance(part.component, Strategy) and part.component.reopens:
+                yield Finding(
+                    part,
+                    f"{part.component.role} {part.component.name!r} may put masks back for ever",
+                    "set max_steps in the pipeline",
+                )
+
+
+def step_cap(root: Recipe) -> Iterator[Finding]:
+    """The transfer rule plans more steps than max_steps allows."""
+    for procedure in _procedures(root):
+        cap = getattr(procedure.component, "max_steps", None)
+        planned = _planned_steps(procedure, root.component.gen_length)
+        if cap is not None and planned is not None and planned > cap:
+            yield Finding(
+                procedure,
+                f"the pipeline plans {planned} steps, but max_steps is {cap}",
+                "all that is left then is committed at once; plan fewer steps",
+                "max_steps",
+            )
+
+
+def _planned_steps(procedure: Recipe, gen_length: int) -> int | None:
+    rule, blocks = _first(procedure, TransferRule), _first(procedure, Blocks)
+    if rule is None:
+        return None
+    width = blocks.component.planned_width(gen_length) if blocks else gen_length
+    if width is None:
+        return None
+    steps: int | None = rule.component.steps_per_block(width)
+    return steps and steps * -(-gen_length // width)
+
+
+def schedule_steps(root: Recipe) -> Iterator[Finding]:
+    """A schedule runs over steps whose number is not fixed."""
+    for procedure in _procedures(root):
+        if _planned_steps(procedure, root.component.gen_length) is not None:
+            continue
+        for part in _own(procedure):
+            if isinstance(part.component, Schedule) and part.component.over == "steps":
+                message = "the schedule runs over steps, but their number is not fixed"
+                yield Finding(part, message, "write `over: filled`", "over")
+
+
+CHECKS = (
+    Check("model", "error", known_model),
+    Check("block-length", "error", block_length),
+    Check("C2", "error", score_space),
+    Check("C9", "warning", exit_scale),
+    Check("C18", "error", termination),
+    Check("C23", "warning", step_cap),
+    Check("schedule-steps", "error", schedule_steps),
+)
+"""Every check of the core, in the order in which they run."""
