@@ -89,12 +89,24 @@ def score_pack(logits_BPV: Tensor, need: Need, current_BP: Tensor | None = None)
 
 
 def _top(logits_BPV: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Largest logits and their ids; equal logits in the order of their ids."""
+    """Largest logits and their ids; equal logits in the order of their ids.
+
+    `topk` picks any of several equal values, so tokens equal to the last kept value are chosen
+    anew: the lowest ids among them follow the strictly larger ones.
+    """
     if count == 1:
         ids_BP1 = logits_BPV.argmax(dim=-1, keepdim=True)
         return logits_BPV.gather(-1, ids_BP1), ids_BP1
-    top_BPK, ids_BPK = logits_BPV.topk(min(count, logits_BPV.shape[-1]), dim=-1)
+    vocabulary = logits_BPV.shape[-1]
+    top_BPK, ids_BPK = logits_BPV.topk(min(count, vocabulary), dim=-1)
+    last_BP1 = top_BPK[..., -1:]
+    every_V = torch.arange(vocabulary, dtype=torch.int32, device=logits_BPV.device)
+    equal_BPV = torch.where(logits_BPV == last_BP1, every_V, vocabulary)
+    lowest_BPK = equal_BPV.topk(top_BPK.shape[-1], dim=-1, largest=False).values.long()
     by_id_BPK = ids_BPK.argsort(dim=-1, stable=True)
     top_BPK, ids_BPK = top_BPK.gather(-1, by_id_BPK), ids_BPK.gather(-1, by_id_BPK)
     order_BPK = top_BPK.argsort(dim=-1, descending=True, stable=True)
-    return top_BPK.gather(-1, order_BPK), ids_BPK.gather(-1, order_BPK)
+    top_BPK, ids_BPK = top_BPK.gather(-1, order_BPK), ids_BPK.gather(-1, order_BPK)
+    larger_BPK = top_BPK > last_BP1
+    rank_BPK = larger_BPK.logical_not().cumsum(dim=-1).sub(1).clamp_min(0)
+    return top_BPK, torch.where(larger_BPK, ids_BPK, lowest_BPK.gather(-1, rank_BPK))

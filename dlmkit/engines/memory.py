@@ -30,7 +30,7 @@ def head_rows_at_once(rows: int, vocabulary: int) -> int:
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether the error means that an allocation failed, on a CUDA device or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def bytes_per_row(

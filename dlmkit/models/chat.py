@@ -53,7 +53,7 @@ class ChatTemplate:
             return self._compiled.render(
                 messages=list(messages), add_generation_prompt=add_generation_prompt, **self.tokens
             )
-        except TemplateError as error:
+        except Exception as error:  # a template is foreign code: it may raise anything
             raise ModelError(
                 f"the chat template ({self.origin}) failed: {error}",
                 hint="check the order of roles; or give a prompt without chat template",

@@ -7,6 +7,7 @@ first one present wins.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -15,7 +16,6 @@ from dlmkit.errors import ModelError
 from dlmkit.models.arch import RotarySpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["Config", "read_config", "read_json"]

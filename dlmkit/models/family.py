@@ -8,6 +8,8 @@ no file states.  Everything else (files, weights, tokenizer, engine) is shared.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import attrs
@@ -16,8 +18,7 @@ from dlmkit.component import Component
 from dlmkit.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import Collection, Iterable
 
     from dlmkit.models.arch import ArchSpec
     from dlmkit.models.config import Config

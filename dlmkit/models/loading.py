@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from dlmkit.engine import Engine, LoadedModel, LoadOptions, Provenance
 from dlmkit.errors import EngineError
+from dlmkit.models.arch import ArchSpec
 from dlmkit.models.config import Config, read_config
+from dlmkit.models.decoder import Decoder
 from dlmkit.models.family import ModelFamily, find_family
 from dlmkit.models.placement import choose_device, choose_dtype
 from dlmkit.models.reference import locate_model
@@ -20,10 +23,7 @@ from dlmkit.network import NetworkInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
-    from dlmkit.models.arch import ArchSpec
-    from dlmkit.models.decoder import Decoder
 
 __all__ = ["Checkpoint", "load_checkpoint", "load_model"]
 

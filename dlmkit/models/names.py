@@ -8,13 +8,10 @@ name decides.  Patterns are literal text with placeholders: `{layer}` stands for
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
 
 import attrs
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = ["Drop", "NameMap", "Piece", "Rename", "SplitRows"]
 

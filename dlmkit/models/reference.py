@@ -42,13 +42,13 @@ def locate_model(
 
         return Located(checkpoint_path(reference.removeprefix(_BUILTIN)))
     folder = Path(reference).expanduser()
-    if folder.is_dir():
+    if folder.is_dir() and reference:
         return Located(folder)
     if folder.is_file():
         raise ModelError(
             f"model {reference!r} is a file", hint=f"give the checkpoint folder {folder.parent}"
         )
-    answered = _ask_plugins(reference, revision, local_files_only)
+    answered = _ask_plugins(reference, revision, local_files_only) if reference else None
     if answered is not None:
         return Located(answered)
     if _HUB_ID.fullmatch(reference):

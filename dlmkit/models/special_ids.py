@@ -6,6 +6,7 @@ order is fixed, and the winner is recorded so that a user can see it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import attrs
@@ -13,7 +14,7 @@ import attrs
 from dlmkit.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from dlmkit.models.config import Config
     from dlmkit.models.family import FamilyDefaults

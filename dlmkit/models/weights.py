@@ -16,11 +16,12 @@ from torch import Tensor
 
 from dlmkit.errors import EngineError, ModelError
 from dlmkit.models.decoder import Decoder
+from dlmkit.models.names import Piece
 from dlmkit.models.tensor_files import StoredTensor, TensorReader
 
 if TYPE_CHECKING:
     from dlmkit.models.arch import ArchSpec
-    from dlmkit.models.names import NameMap, Piece
+    from dlmkit.models.names import NameMap
 
 __all__ = ["Progress", "build_decoder", "plan_weights"]
 

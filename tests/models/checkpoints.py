@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
+from dlmkit.engines.torch_engine import TorchEngine
+from dlmkit.models.config import Config
+from dlmkit.models.decoder import Decoder
 from dlmkit.models.loading import load_model
-from dlmkit_strategies.families import FAMILIES
+from dlmkit_strategies.families import FAMILIES, Llada
 
 if TYPE_CHECKING:
     from dlmkit.engine import LoadedModel
@@ -33,7 +38,46 @@ def recorded(name: str, file: str = "logits.npz") -> dict[str, Tensor]:
 
 
 def loaded(name: str, **options) -> LoadedModel:
-    from dlmkit.engines.torch_engine import TorchEngine
+    return load_folder(folder(name), **options)
 
+
+def tiny_config(**changes) -> dict:
+    """LLaDA's `config.json` for a network of a few thousand weights."""
+    fields = json.loads((folder("llada") / "config.json").read_text())
+    small = {"d_model": 32, "mlp_hidden_size": 48, "embedding_size": 64, "vocab_size": 60}
+    ids = {"mask_token_id": 63, "eos_token_id": 50, "pad_token_id": 50}
+    return {**fields, **small, **ids, **changes}
+
+
+def tiny_tensors(config: dict) -> dict[str, Tensor]:
+    """Random weights under LLaDA's names."""
+    family = Llada()
+    arch = family.describe(Config(config), ("model.transformer.ff_out.weight",))
+    torch.manual_seed(0)
+    return {
+        family.names(arch).to_source(name): torch.rand_like(value) - 0.5
+        for name, value in Decoder(arch).named_parameters()
+    }
+
+
+def write_checkpoint(path: Path, config: dict, tensors: dict[str, Tensor], shards: int = 1) -> Path:
+    """Write a checkpoint folder, in one file or with an index over several."""
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "config.json").write_text(json.dumps(config))
+    if shards == 1:
+        save_file(tensors, path / "model.safetensors")
+        return path
+    weight_map = {}
+    for shard in range(shards):
+        file = f"model-{shard + 1:05}-of-{shards:05}.safetensors"
+        part = dict(list(tensors.items())[shard::shards])
+        save_file(part, path / file)
+        weight_map |= dict.fromkeys(part, file)
+    index = {"metadata": {}, "weight_map": weight_map}
+    (path / "model.safetensors.index.json").write_text(json.dumps(index))
+    return path
+
+
+def load_folder(path: Path, **options) -> LoadedModel:
     options.setdefault("device", "cpu")
-    return load_model(str(folder(name)), engine=TorchEngine(), families=FAMILIES, **options)
+    return load_model(str(path), engine=TorchEngine(), families=FAMILIES, **options)
