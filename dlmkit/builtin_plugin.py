@@ -1,4 +1,4 @@
-"""The core's own plugin: the procedure, combinators, schedules and composition checks."""
+"""The core's own plugin: procedure, torch engine, combinators, schedules, composition checks."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ def dlmkit_components() -> Iterable[type[Component]]:
     """Offer the components that belong to no particular method."""
     from dlmkit.combinators import COMBINATORS
     from dlmkit.denoise import Denoise
+    from dlmkit.engines.torch_engine import TorchEngine
     from dlmkit.schedules import Cosine, Exponential, Linear, Piecewise
 
-    return (Denoise, *COMBINATORS, Linear, Cosine, Exponential, Piecewise)
+    return (Denoise, TorchEngine, *COMBINATORS, Linear, Cosine, Exponential, Piecewise)
 
 
 @hookimpl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -176,7 +177,7 @@ def _owner(entry_point: metadata.EntryPoint) -> str:
 
 @functools.cache
 def get_plugins() -> Plugins:
-    """Return the installed plugins, loaded once per process.
+    """Return the installed plugins, loaded once per process; failures are logged as warnings.
 
     Raises:
         PluginError: when not even the built-ins are installed.
@@ -189,4 +190,7 @@ def get_plugins() -> Plugins:
         )
     allow = os.environ.get(ALLOW)
     names = None if allow is None else [name.strip() for name in allow.split(",") if name.strip()]
-    return load_plugins(entry_points, names)
+    plugins = load_plugins(entry_points, names)
+    for failure in plugins.failures:
+        logging.getLogger(PROJECT).warning("warning: %s; see `dlmkit plugins`", failure)
+    return plugins

@@ -91,7 +91,7 @@ def score_space(root: Recipe) -> Iterator[Finding]:
                     part,
                     f"transfer rule {part.component.name!r} reads {' or '.join(sorted(spaces))}, "
                     f"but confidence {scorer.component.name!r} gives {space}",
-                    "choose a confidence in that unit, or a rule that only ranks, such as top-k",
+                    "choose a confidence in that unit, or a transfer rule that only ranks",
                 )
 
 

@@ -89,7 +89,7 @@ def item_type(kind: Any, index: int, count: int) -> Any:
 def role_label(cls: type[Component]) -> str:
     """Return what a component of this role is called: `transfer strategy`, `procedure`."""
     base = role_base(cls)
-    return f"{base.role} strategy" if issubclass(base, Strategy) else base.role
+    return f"{base.role} strategy" if issubclass(base, Strategy) else base.role.replace("-", " ")
 
 
 def article(noun: str) -> str:
