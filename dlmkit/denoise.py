@@ -15,6 +15,7 @@ from itertools import count
 import attrs
 import torch
 
+from dlmkit.bounds import at_least
 from dlmkit.canvas import Canvas
 from dlmkit.component import option
 from dlmkit.context import Context
@@ -73,7 +74,7 @@ class Denoise(Procedure):
         None,
         doc="steps after which every further step commits its whole block and revises nothing; "
         "absent: no limit",
-        check=lambda value: "must be at least 1" if value is not None and value < 1 else None,
+        check=at_least(1),
     )
 
     def home(self) -> str:
