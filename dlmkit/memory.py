@@ -27,7 +27,8 @@ __all__ = ["Memory", "parts"]
 def parts(component: Component) -> Iterator[Component]:
     """Walk a component tree: the component itself, then everything in its options."""
     yield component
-    for field in attrs.fields(type(component)):
+    cls: Any = type(component)
+    for field in attrs.fields(cls):
         value: Any = getattr(component, field.name)
         for item in value if isinstance(value, tuple) else (value,):
             if isinstance(item, Component):
@@ -38,9 +39,7 @@ class Memory:
     """State tensors of every stateful strategy below a root, keyed by the strategy object."""
 
     def __init__(self, root: Component, canvas: Canvas) -> None:
-        self._owners = [
-            part for part in parts(root) if isinstance(part, Strategy) and part.state
-        ]
+        self._owners = [part for part in parts(root) if isinstance(part, Strategy) and part.state]
         self._values = {
             id(owner): {field.name: _fresh(field, canvas) for field in owner.state}
             for owner in self._owners

@@ -125,24 +125,20 @@ def _repeat(x: Tensor, times: int) -> Tensor:
 
 def _split(output: NetworkOutput, repeat: int) -> list[Prediction]:
     """Cut the batch of a pass back into its variants."""
-    if repeat == 1:
-        return [Prediction(pack=output.pack, logits_BPV=output.logits_BSV)]
+    rows = output.pack.lse_BP.shape[0] // repeat
+    return [_part(output, slice(number * rows, (number + 1) * rows)) for number in range(repeat)]
+
+
+def _part(output: NetworkOutput, rows: slice) -> Prediction:
     pack = output.pack
-    parts = {
-        name: (None,) * repeat if value is None else value.chunk(repeat)
-        for name, value in (
-            ("top_ids_BPK", pack.top_ids_BPK),
-            ("top_logp_BPK", pack.top_logp_BPK),
-            ("lse_BP", pack.lse_BP),
-            ("entropy_BP", pack.entropy_BP),
-            ("current_logp_BP", pack.current_logp_BP),
-        )
-    }
-    logits = (None,) * repeat if output.logits_BSV is None else output.logits_BSV.chunk(repeat)
-    return [
-        Prediction(
-            pack=ScorePack(**{name: value[number] for name, value in parts.items()}),
-            logits_BPV=logits[number],
-        )
-        for number in range(repeat)
-    ]
+    entropy, current, logits = pack.entropy_BP, pack.current_logp_BP, output.logits_BSV
+    return Prediction(
+        pack=ScorePack(
+            top_ids_BPK=pack.top_ids_BPK[rows],
+            top_logp_BPK=pack.top_logp_BPK[rows],
+            lse_BP=pack.lse_BP[rows],
+            entropy_BP=None if entropy is None else entropy[rows],
+            current_logp_BP=None if current is None else current[rows],
+        ),
+        logits_BPV=None if logits is None else logits[rows],
+    )

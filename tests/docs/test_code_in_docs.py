@@ -48,7 +48,7 @@ def test_python_blocks_run(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "docs"}
     for body in _blocks(page, "python"):
-        exec(compile(body, _name(page), "exec"), namespace)  # noqa: S102 - the project's own text
+        exec(compile(body, _name(page), "exec"), namespace)
 
 
 def _commands(page):
@@ -72,7 +72,7 @@ def test_commands_succeed(page, tmp_path):
         command = re.sub(r"^dlmkit ", f"{shlex.quote(sys.executable)} -m dlmkit ", command)
         done = subprocess.run(
             command,
-            shell=True,  # noqa: S602 - redirections are part of what the page shows
+            shell=True,
             cwd=tmp_path,
             env=environment,
             capture_output=True,
@@ -83,9 +83,7 @@ def test_commands_succeed(page, tmp_path):
         assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 
-@pytest.mark.parametrize(
-    "page", _with("yaml", lambda body: body.startswith("dlmkit:")), ids=_name
-)
+@pytest.mark.parametrize("page", _with("yaml", lambda body: body.startswith("dlmkit:")), ids=_name)
 def test_specs_are_valid_unless_shown_as_wrong(page):
     """Every whole spec of a page checks; one that is shown with its error gives that error."""
     text = page.read_text("utf-8")
