@@ -7,9 +7,9 @@ Legend: B rows, N canvas positions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import attrs
 import torch
@@ -18,14 +18,18 @@ from torch import Tensor
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.engine import LoadedModel
-from dlmkit.errors import ModelError, RequestError
+from dlmkit.errors import ModelError
 from dlmkit.models.loading import load_model
-from dlmkit.models.tokenizer import Tokenizer
 from dlmkit.prompts import Mode, check_lengths, encode
-from dlmkit.records import StepRecord
 from dlmkit.results import Result
 from dlmkit.session import Session
 from dlmkit.spec import Document, load_spec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dlmkit.models.tokenizer import Tokenizer
+    from dlmkit.records import StepRecord
 
 __all__ = ["Decode", "Runner", "generate"]
 
@@ -35,7 +39,7 @@ def generate(
     pipeline: str | Path | Document = "llada",
     *,
     overrides: Sequence[str] = (),
-    mode: Mode = "chat",
+    mode: Mode = "auto",
     seed: int = 0,
 ) -> list[Result]:
     """Decode prompts in one batch and return a result for each.
@@ -44,7 +48,8 @@ def generate(
         prompts: one text or several.
         pipeline: the name of a preset, the path or text of a spec, or a checked document.
         overrides: changes to the spec, `path=value` each.
-        mode: `chat` (a user's turn), `plain` (text to continue) or `infill` (gaps to fill).
+        mode: `chat` (a user's turn), `plain` (text to continue), `infill` (gaps to fill), or
+            `auto` (chat where the model has a chat template, else plain).
         seed: number below 2**32 that all random draws derive from.
 
     Raises:
@@ -67,8 +72,10 @@ class Runner:
     models: Mapping[str, LoadedModel]
 
     @classmethod
-    def load(cls, document: Document) -> Runner:
-        """Load every model of the document.
+    def load(
+        cls, document: Document, *, progress: Callable[[int, int], None] | None = None
+    ) -> Runner:
+        """Load every model of the document; `progress` is told bytes read and bytes in all.
 
         Raises:
             ModelError, EngineError: a model cannot be loaded.
@@ -83,6 +90,7 @@ class Runner:
                 revision=ref.revision,
                 local_files_only=ref.local_files_only,
                 mask_id=ref.mask_id,
+                progress=progress,
             )
         return cls(document, loaded)
 
@@ -120,9 +128,20 @@ class Runner:
             )
         return mask_id
 
-    def encode(self, prompts: Sequence[str], mode: Mode = "chat") -> list[list[int]]:
+    def encode(self, prompts: Sequence[str], mode: Mode = "auto") -> list[list[int]]:
         """Return the token ids of each prompt."""
         return encode(prompts, self.tokenizer, self.mask_id, mode)
+
+    def check(self, prompts: Sequence[Sequence[int]], *, infill: bool = False) -> None:
+        """Refuse prompts that do not fit into the model's context.
+
+        Raises:
+            RequestError: the first that does not, by number.
+        """
+        check_lengths(prompts, self._new_tokens(infill), self.home.network.info)
+
+    def _new_tokens(self, infill: bool) -> int:
+        return 0 if infill else self.document.gen_length
 
     def start(
         self,
@@ -140,15 +159,13 @@ class Runner:
         Raises:
             RequestError: a prompt is unusable or does not fit.
         """
-        gen_length = 0 if infill else self.document.gen_length
-        info = self.home.network.info
-        check_lengths(prompts, gen_length, info)
+        self.check(prompts, infill=infill)
         canvas = Canvas.create(
             prompts,
-            gen_length,
+            self._new_tokens(infill),
             self.mask_id,
             infill=infill,
-            device=info.device,
+            device=self.home.network.info.device,
             first_sample=first_sample,
         )
         sessions = {name: Session(model.network) for name, model in self.models.items()}
@@ -191,39 +208,41 @@ class Decode:
     def results(self) -> list[Result]:
         """Results of all rows as they stand; complete once the iteration has ended."""
         rows, counts = self.canvas.tokens_BN.shape[0], self.context.counts()
+        idle_B = torch.zeros(rows, dtype=torch.int64)
+        nfe = {name: self._live.get(name, idle_B).tolist() for name in counts}
         fed = sum(each.fed_positions for each in counts.values()) // rows
-        nfe = {name: self._live[name].tolist() if name in self._live else [0] * rows for name in counts}
-        tokens, left = self.canvas.tokens_BN.tolist(), self.canvas.masked_BN.sum(dim=1).tolist()
-        ends, starts = self.canvas.length_B.tolist(), self.canvas.start_B.tolist()
-        document = self.runner.document
+        ids = self.canvas.tokens_BN.tolist()
+        starts, ends = self.canvas.start_B.tolist(), self.canvas.length_B.tolist()
+        left = self.canvas.masked_BN.sum(dim=1).tolist()
+        given = (self.canvas.given_BN & self.canvas.inside_BN).sum(dim=1).tolist()
+        document, spec_id = self.runner.document, self.runner.document.spec_id
         found = []
         for row in range(rows):
             first = 0 if self._keep_given else starts[row]
-            ids = self._kept(tokens[row][first : ends[row]])
+            kept = self._kept(ids[row][first : ends[row]])
             found.append(
                 Result(
-                    text=self._text(ids),
-                    token_ids=ids,
+                    text=self._text(kept),
+                    token_ids=kept,
+                    tokens=len(kept) - (given[row] if self._keep_given else 0),
                     nfe={name: each[row] for name, each in nfe.items()},
                     fed_positions=fed,
                     seconds=self.seconds,
                     masks_left=left[row],
                     batch_size=rows,
                     pipeline=document.name,
-                    spec_id=document.spec_id,
+                    spec_id=spec_id,
                     seed=self.context.seed,
                 )
             )
         return found
 
     def _kept(self, ids: Sequence[int]) -> tuple[int, ...]:
-        """Cut before the first end-of-text token; masks that were never decided go too."""
+        """Leave out masks that were never decided, and what follows the end of a new text."""
         info = self.runner.home.network.info
-        ends = {*info.eos_ids, *info.eot_ids}
-        if not self._keep_given:
-            stop = next((place for place, token in enumerate(ids) if token in ends), len(ids))
-            ids = ids[:stop]
-        return tuple(token for token in ids if token != self.canvas.mask_id)
+        ends = () if self._keep_given else (*info.eos_ids, *info.eot_ids)
+        stop = next((place for place, token in enumerate(ids) if token in ends), len(ids))
+        return tuple(token for token in ids[:stop] if token != self.canvas.mask_id)
 
     def _text(self, ids: Sequence[int]) -> str:
         tokenizer = self.runner.home.tokenizer

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dlmkit.errors import RequestError
-from dlmkit.models.tokenizer import Tokenizer
-from dlmkit.network import NetworkInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dlmkit.models.tokenizer import Tokenizer
+    from dlmkit.network import NetworkInfo
 
 __all__ = ["Mode", "check_lengths", "encode"]
 
-Mode = Literal["chat", "plain", "infill"]
-"""`chat`: the prompt is a user's turn; `plain`: text to continue; `infill`: text with gaps."""
+Mode = Literal["auto", "chat", "plain", "infill"]
+"""`chat`: the prompt is a user's turn; `plain`: text to continue; `infill`: text with gaps;
+`auto`: chat where the model has a chat template, else plain."""
 
 _GAP = re.compile(r"<mask(?:\*(\d+))?>")
 
@@ -42,13 +46,18 @@ def _encode_one(
     if not prompt.strip():
         raise RequestError(f"prompt {number} is empty", hint="give it some text")
     if mode == "infill":
-        return _with_gaps(prompt, tokenizer, mask_id)
+        ids = _with_gaps(prompt, tokenizer, mask_id)
+        if mask_id not in ids:
+            raise RequestError(
+                f"prompt {number} has no gap to fill", hint="write <mask>, or <mask*5> for five"
+            )
+        return ids
     if _GAP.search(prompt) or mask_id in tokenizer.encode(prompt):
         raise RequestError(
             f"prompt {number} contains the mask token",
             hint="to have gaps in a text filled, ask for infilling (--infill)",
         )
-    if mode == "chat" and tokenizer.chat is not None:
+    if mode == "chat" or (mode == "auto" and tokenizer.chat is not None):
         return tokenizer.encode_chat([{"role": "user", "content": prompt}])
     return tokenizer.encode(prompt)
 
@@ -72,8 +81,9 @@ def check_lengths(prompts: Sequence[Sequence[int]], gen_length: int, info: Netwo
     for number, prompt in enumerate(prompts, 1):
         if len(prompt) + gen_length > info.max_positions:
             room = info.max_positions - len(prompt)
+            new = f" and gen_length is {gen_length}" if gen_length else ""
             raise RequestError(
-                f"prompt {number} has {len(prompt)} tokens; with gen_length {gen_length} that is "
-                f"more than the model's context of {info.max_positions}",
+                f"prompt {number} has {len(prompt)} tokens{new}, but the model's context is "
+                f"{info.max_positions}",
                 hint=f"set gen_length to at most {room}" if room > 0 else "shorten the prompt",
             )

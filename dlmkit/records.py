@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
+from torch import Tensor
+
+from dlmkit.view import BlockSpan
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from dlmkit.outcome import Outcome
 
 __all__ = ["Change", "Counts", "StepRecord"]
@@ -51,7 +52,7 @@ class StepRecord:
     `network` names the model in the spec; `counts` is that network's account after the pass.
     `before_BN` and `after_BN` are the canvas around the step; `confidence_BP` rates the
     proposals at `positions_BP` (minus infinity where not eligible); `live_B` marks the rows that
-    took part.
+    took part, and `block` says where each of them was.
     """
 
     step: int
@@ -63,6 +64,7 @@ class StepRecord:
     proposals_BP: Tensor
     confidence_BP: Tensor
     live_B: Tensor
+    block: BlockSpan
 
     @classmethod
     def of(cls, outcome: Outcome, network: str, counts: Counts) -> StepRecord:
@@ -77,6 +79,7 @@ class StepRecord:
             proposals_BP=outcome.proposals_BP,
             confidence_BP=outcome.confidence_BP,
             live_B=outcome.view.eligible_BP.any(dim=1),
+            block=outcome.view.block,
         )
 
     def changes(self) -> list[Change]:
@@ -90,7 +93,9 @@ class StepRecord:
         where = changed_BN.nonzero()
         tokens, scores = self.after_BN[changed_BN], confidence_BN[changed_BN]
         return [
-            Change(row, position, token, None if score != score or score == -float("inf") else score)
+            Change(
+                row, position, token, None if score != score or score == -float("inf") else score
+            )
             for (row, position), token, score in zip(
                 where.tolist(), tokens.tolist(), scores.tolist(), strict=True
             )

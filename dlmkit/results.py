@@ -14,15 +14,16 @@ __all__ = ["Result"]
 class Result:
     """One decoded row.
 
-    `text` is cut before the first end-of-text token; `token_ids` are the ids it comes from and
-    `tokens` their number.  `nfe` counts the forward passes that the row took part in, by network;
-    `fed_positions` the positions computed for it over all of them.  `masks_left` counts
-    positions that were never decided (after a stop rule).  `seconds` is the wall time of the
-    row's batch of `batch_size` rows.
+    `text` is cut before the first end-of-text token; an infilled one is given whole.  `token_ids`
+    are the ids it comes from, `tokens` counts those of them that were decoded.  `nfe` counts the
+    forward passes that the row took part in, by network; `fed_positions` the positions computed
+    for it over all of them.  `masks_left` counts positions that were never decided (after a stop
+    rule).  `seconds` is the wall time of the row's batch of `batch_size` rows.
     """
 
     text: str
     token_ids: tuple[int, ...]
+    tokens: int
     nfe: Mapping[str, int]
     fed_positions: int
     seconds: float
@@ -33,13 +34,8 @@ class Result:
     seed: int
 
     @property
-    def tokens(self) -> int:
-        """Tokens kept in the text."""
-        return len(self.token_ids)
-
-    @property
     def tokens_per_forward(self) -> float:
-        """Tokens kept in the text over forward passes of all networks."""
+        """Decoded tokens in the text over forward passes of all networks."""
         return self.tokens / max(sum(self.nfe.values()), 1)
 
     def as_json(self) -> dict[str, Any]:

@@ -7,16 +7,20 @@ each row.  A run that is interrupted leaves everything up to its last pass.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Any, TextIO
+from math import isfinite
+from typing import TYPE_CHECKING, Any, TextIO
 
 import attrs
 
 from dlmkit.errors import RequestError
 from dlmkit.records import Change, Counts, StepRecord
-from dlmkit.results import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from dlmkit.generation import Decode
 
 __all__ = ["FORMAT", "Trace", "TraceStep", "TraceWriter", "read_trace"]
 
@@ -55,15 +59,18 @@ class Trace:
 
 
 class TraceWriter:
-    """Writes a trace line by line; use it as a context manager."""
+    """Writes decodes to a trace file, line by line; use it as a context manager.
+
+    Raises:
+        RequestError: the file cannot be written.
+    """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         try:
             self._file: TextIO = path.open("w", encoding="utf-8")
         except OSError as error:
-            raise RequestError(
-                f"cannot write the trace {path}: {error.strerror}", hint="choose another path"
-            ) from error
+            raise self._failed(error) from error
 
     def __enter__(self) -> TraceWriter:
         return self
@@ -76,89 +83,102 @@ class TraceWriter:
     ) -> None:
         self._file.close()
 
-    def begin(
-        self, *, pipeline: str, spec_id: str, seed: int, mask_id: int, canvas: Sequence[Sequence[int]]
-    ) -> None:
-        """Describe the run."""
+    def follow(self, decode: Decode) -> Iterator[StepRecord]:
+        """Run a decode; each record is on disk before it is handed on."""
+        document, canvas = decode.runner.document, decode.canvas
+        rows = zip(canvas.tokens_BN.tolist(), canvas.length_B.tolist(), strict=True)
         self._write(
             {
                 "dlmkit": FORMAT,
-                "pipeline": pipeline,
-                "spec_id": spec_id,
-                "seed": seed,
-                "mask_id": mask_id,
-                "canvas": [list(row) for row in canvas],
+                "pipeline": document.name,
+                "spec_id": document.spec_id,
+                "seed": decode.context.seed,
+                "mask_id": canvas.mask_id,
+                "canvas": [ids[:length] for ids, length in rows],
             }
         )
-
-    def step(self, record: StepRecord) -> None:
-        """Add one forward pass."""
-        self._write(
-            {
-                "step": record.step,
-                "network": record.network,
-                "counts": attrs.asdict(record.counts),
-                "changes": [
-                    [change.row, change.position, change.token, _short(change.confidence)]
-                    for change in record.changes()
-                ],
-            }
-        )
-
-    def end(self, results: Sequence[Result]) -> None:
-        """Add the results."""
-        self._write({"results": [result.as_json() for result in results]})
+        for record in decode:
+            self._write(_step_line(record))
+            yield record
+        self._write({"results": [result.as_json() for result in decode.results()]})
 
     def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> RequestError:
+        return RequestError(
+            f"cannot write the trace {self._path}: {error.strerror}", hint="choose another path"
+        )
+
+
+def _step_line(record: StepRecord) -> dict[str, Any]:
+    return {
+        "step": record.step,
+        "network": record.network,
+        "counts": attrs.asdict(record.counts),
+        "changes": [
+            [change.row, change.position, change.token, _short(change.confidence)]
+            for change in record.changes()
+        ],
+    }
 
 
 def _short(confidence: float | None) -> float | None:
-    return None if confidence is None else round(confidence, 6)
+    """Six decimals; JSON has no infinities."""
+    return None if confidence is None or not isfinite(confidence) else round(confidence, 6)
 
 
 def read_trace(path: Path) -> list[Trace]:
-    """Read the decodes of a trace file, whole or interrupted; a file may hold several batches.
+    """Read the decodes of a trace file, in order; an unfinished last line is left out.
 
     Raises:
         RequestError: the file is missing, or a line of it is not a trace line.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
+        text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"cannot read {path}: {error}", hint="check the path") from error
+    *lines, _unfinished = text.split("\n")
     groups: list[list[dict[str, Any]]] = []
-    for number, text in enumerate(lines, 1):
-        entry = _entry(path, number, text, first=not groups)
-        if "dlmkit" in entry:
-            groups.append([])
-        groups[-1].append(entry)
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            if "dlmkit" in entry:
+                groups.append([])
+            groups[-1].append(_checked(entry))
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise RequestError(
+                f"{path}:{number}: not a line of a dlmkit trace ({FORMAT})",
+                hint="write one with `dlmkit generate --trace FILE`",
+            ) from error
     return [_trace(group) for group in groups]
 
 
-def _entry(path: Path, number: int, text: str, *, first: bool) -> dict[str, Any]:
-    try:
-        entry = json.loads(text)
-    except ValueError:
-        entry = None
-    if not isinstance(entry, dict) or (first and entry.get("dlmkit") != FORMAT):
-        raise RequestError(
-            f"{path}:{number}: not a line of a dlmkit trace ({FORMAT})",
-            hint="write one with `dlmkit generate --trace FILE`",
-        )
-    return entry
+def _checked(entry: dict[str, Any]) -> dict[str, Any]:
+    """Parse what a line holds, so that a fault is found where it stands.
+
+    Raises:
+        ValueError, KeyError, TypeError: the line is none that a writer makes.
+    """
+    if "step" in entry:
+        return {"step": _step(entry)}
+    if "results" in entry:
+        return {"results": list(entry["results"])}
+    if entry["dlmkit"] != FORMAT:
+        raise ValueError(entry["dlmkit"])
+    head = {key: entry[key] for key in ("pipeline", "spec_id", "seed", "mask_id")}
+    return {**head, "canvas": tuple(tuple(row) for row in entry["canvas"])}
 
 
 def _trace(entries: Sequence[dict[str, Any]]) -> Trace:
     head, *rest = entries
     return Trace(
-        pipeline=head["pipeline"],
-        spec_id=head["spec_id"],
-        seed=head["seed"],
-        mask_id=head["mask_id"],
-        canvas=tuple(tuple(row) for row in head["canvas"]),
-        steps=tuple(_step(entry) for entry in rest if "step" in entry),
+        **head,
+        steps=tuple(entry["step"] for entry in rest if "step" in entry),
         results=tuple(result for entry in rest for result in entry.get("results", ())),
     )
 

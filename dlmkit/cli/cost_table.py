@@ -1,0 +1,56 @@
+"""What a decode cost, as a small table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dlmkit.results import Result
+
+__all__ = ["cost_table"]
+
+_MOST_ROWS = 20
+
+
+def cost_table(results: Sequence[Result]) -> Table:
+    """Return one line for each prompt (the first twenty), and a sum for several.
+
+    Seconds are those of the prompt's batch; the sum counts each batch once.
+    """
+    networks = list(results[0].nfe)
+    table = Table(box=box.SIMPLE_HEAD, show_footer=len(results) > 1, header_style="dim")
+    if len(results) > 1:
+        table.add_column("prompt", "all", justify="right")
+    table.add_column("tokens", str(sum(each.tokens for each in results)), justify="right")
+    for name in networks:
+        total = str(sum(each.nfe[name] for each in results))
+        table.add_column(_forwards(name, networks), total, justify="right")
+    table.add_column("tokens/forward", f"{_overall_rate(results):.2f}", justify="right")
+    table.add_column("seconds", f"{_batch_seconds(results):.2f}", justify="right")
+    for number, result in enumerate(results[:_MOST_ROWS], 1):
+        cells = [
+            str(result.tokens),
+            *(str(result.nfe[name]) for name in networks),
+            f"{result.tokens_per_forward:.2f}",
+            f"{result.seconds:.2f}",
+        ]
+        table.add_row(*([str(number)] if len(results) > 1 else []), *cells)
+    return table
+
+
+def _forwards(name: str, networks: Sequence[str]) -> str:
+    return "forwards" if len(networks) == 1 else f"forwards of {name}"
+
+
+def _overall_rate(results: Sequence[Result]) -> float:
+    forwards = sum(sum(each.nfe.values()) for each in results)
+    return sum(each.tokens for each in results) / max(forwards, 1)
+
+
+def _batch_seconds(results: Sequence[Result]) -> float:
+    return sum(each.seconds / each.batch_size for each in results)
