@@ -5,20 +5,16 @@ An engine is a plugin; the torch engine is part of the core, compiled engines co
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import attrs
 
 from dlmkit.component import Component
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
-
-    from dlmkit.models.family import ModelFamily
-    from dlmkit.models.special_ids import SpecialIds
-    from dlmkit.models.tokenizer import Tokenizer
-    from dlmkit.network import Network
+from dlmkit.models.family import ModelFamily
+from dlmkit.models.special_ids import SpecialIds
+from dlmkit.models.tokenizer import Tokenizer
+from dlmkit.network import Network
 
 __all__ = ["Engine", "LoadOptions", "LoadedModel", "Provenance"]
 

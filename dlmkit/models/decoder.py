@@ -24,6 +24,20 @@ if TYPE_CHECKING:
 __all__ = ["Decoder"]
 
 
+class Linear(nn.Linear):
+    """A linear map without initial weights: they come from a file, or from who trains it."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
+
+
+class Embedding(nn.Embedding):
+    """An embedding without initial weights."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
+
+
 class RMSNorm(nn.Module):
     """Root-mean-square normalisation; statistics in float32 at least, gain applied after."""
 
@@ -46,10 +60,10 @@ class Attention(nn.Module):
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = arch.heads, arch.kv_heads, arch.head_dim
         bias = arch.qkv_bias
-        self.q_proj = nn.Linear(arch.hidden, arch.heads * arch.head_dim, bias=bias)
-        self.k_proj = nn.Linear(arch.hidden, arch.kv_heads * arch.head_dim, bias=bias)
-        self.v_proj = nn.Linear(arch.hidden, arch.kv_heads * arch.head_dim, bias=bias)
-        self.o_proj = nn.Linear(arch.heads * arch.head_dim, arch.hidden, bias=False)
+        self.q_proj = Linear(arch.hidden, arch.heads * arch.head_dim, bias=bias)
+        self.k_proj = Linear(arch.hidden, arch.kv_heads * arch.head_dim, bias=bias)
+        self.v_proj = Linear(arch.hidden, arch.kv_heads * arch.head_dim, bias=bias)
+        self.o_proj = Linear(arch.heads * arch.head_dim, arch.hidden, bias=False)
         self.q_norm = RMSNorm(arch.head_dim, arch.norm_eps) if arch.qk_norm else nn.Identity()
         self.k_norm = RMSNorm(arch.head_dim, arch.norm_eps) if arch.qk_norm else nn.Identity()
 
@@ -89,9 +103,9 @@ class GatedMLP(nn.Module):
 
     def __init__(self, hidden: int, ffn: int) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(hidden, ffn, bias=False)
-        self.up_proj = nn.Linear(hidden, ffn, bias=False)
-        self.down_proj = nn.Linear(ffn, hidden, bias=False)
+        self.gate_proj = Linear(hidden, ffn, bias=False)
+        self.up_proj = Linear(hidden, ffn, bias=False)
+        self.down_proj = Linear(ffn, hidden, bias=False)
 
     def forward(self, x_BQD: Tensor) -> Tensor:
         """Gate, multiply, project back."""
@@ -130,7 +144,7 @@ class Backbone(nn.Module):
 
     def __init__(self, arch: ArchSpec) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(arch.vocab_rows, arch.hidden)
+        self.embed_tokens = Embedding(arch.vocab_rows, arch.hidden)
         self.layers = nn.ModuleList(Layer(arch) for _ in range(arch.layers))
         self.norm = RMSNorm(arch.hidden, arch.norm_eps)
         self.rotary = Rotary(arch.rotary)
@@ -141,15 +155,14 @@ class Decoder(nn.Module):
 
     The call is stateless: keys and values are returned, never stored (append-then-attend).
     Positions are data, in any order and per row; attention is never inferred from them.
+    A new decoder holds whatever its memory held: fill every parameter before use.
     """
 
     def __init__(self, arch: ArchSpec) -> None:
         super().__init__()
         self.arch = arch
         self.model = Backbone(arch)
-        self.lm_head = (
-            None if arch.tied_head else nn.Linear(arch.hidden, arch.vocab_rows, bias=False)
-        )
+        self.lm_head = None if arch.tied_head else Linear(arch.hidden, arch.vocab_rows, bias=False)
 
     def forward(
         self,
