@@ -19,7 +19,10 @@ __all__ = ["AtLeast", "AtMost"]
 
 @attrs.frozen
 class AtLeast(CommitGuard):
-    """Commit the most confident positions too, until a minimum is met in every row."""
+    """Commit the most confident positions too, until a minimum is met in every row.
+
+    Source: dlmkit; Fast-dLLM (arXiv:2505.22618) has the minimum of one built in.
+    """
 
     name = "at-least"
 
@@ -32,7 +35,10 @@ class AtLeast(CommitGuard):
 
 @attrs.frozen
 class AtMost(CommitGuard):
-    """Keep only the most confident of the selected positions."""
+    """Keep only the most confident of the selected positions.
+
+    Source: dlmkit.
+    """
 
     name = "at-most"
 

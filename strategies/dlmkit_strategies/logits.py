@@ -44,7 +44,10 @@ class Suppress(LogitsTransform):
 
 @attrs.frozen
 class Temperature(LogitsTransform):
-    """Divide the logits by a temperature: below 1 sharper, above 1 flatter."""
+    """Divide the logits by a temperature: below 1 sharper, above 1 flatter.
+
+    Source: as in Dream (arXiv:2508.15487), before top-p and top-k.
+    """
 
     name = "temperature"
     stage = "sampling"

@@ -19,7 +19,7 @@ __all__ = ["EndOfText"]
 class EndOfText(StopRule):
     """Stop a row once an end-of-text token is decided and nothing before it is undecided.
 
-    Whatever follows the token is cut from the text anyway; its masks stay.
+    Whatever follows the token is cut from the text anyway; its masks stay.  Source: dlmkit.
     """
 
     name = "end-of-text"

@@ -45,7 +45,10 @@ class Quota(TransferRule):
 
 @attrs.frozen
 class TopK(TransferRule):
-    """The k most confident positions in every step."""
+    """The k most confident positions in every step.
+
+    Source: MaskGIT (arXiv:2202.04200), with a constant number instead of a schedule.
+    """
 
     name = "top-k"
 

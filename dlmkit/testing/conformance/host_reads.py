@@ -1,0 +1,66 @@
+"""Catching reads of a tensor by the host, which stall a GPU and break compiled graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+__all__ = ["host_reads"]
+
+READING_CALLS = frozenset(
+    {"__array__", "__bool__", "__float__", "__index__", "__int__", "argwhere", "cpu", "equal"}
+    | {"is_nonzero", "item", "masked_select", "nonzero", "numpy", "tolist", "unique"}
+    | {"unique_consecutive"}
+)
+READING_OPERATORS = frozenset({"_local_scalar_dense", "masked_select", "nonzero", "equal"})
+
+
+@contextmanager
+def host_reads() -> Iterator[list[str]]:
+    """Collect, while entered, the names of calls whose result depends on tensor values.
+
+    A shape that depends on values counts too: `x[mask]` has to be counted out first.
+    """
+    found: list[str] = []
+    with _Calls(found), _Operators(found):
+        yield found
+
+
+class _Calls(TorchFunctionMode):  # type: ignore[no-untyped-call] # torch annotates it in part
+    """Sees what Python code calls, before PyTorch translates it to operators."""
+
+    def __init__(self, found: list[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found = found
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in READING_CALLS:
+            self.found.append(name)
+        if name == "__getitem__" and _has_mask(args[1]):
+            self.found.append("indexing with a boolean mask")
+        return func(*args, **(kwargs or {}))
+
+
+class _Operators(TorchDispatchMode):
+    """Sees operators, also those that other calls consist of."""
+
+    def __init__(self, found: list[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found = found
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name in READING_OPERATORS:
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def _has_mask(index: Any) -> bool:
+    items = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(each, torch.Tensor) and each.dtype == torch.bool for each in items)

@@ -1,0 +1,75 @@
+"""Promises of every strategy about whole decodes that it takes part in."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from dlmkit.testing.conformance.case import Check, require
+from dlmkit.testing.conformance.decoding import PROMPTS, Decoded, decode
+from dlmkit.testing.conformance.plain import FoursInOrder, pipeline_around
+from dlmkit.testing.toy import toy_network
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dlmkit.denoise import Denoise
+    from dlmkit.network import Network
+
+__all__ = ["LOOPED", "decodes_of", "toy_networks"]
+
+
+@functools.cache
+def toy_networks(shift: int = 0) -> dict[str, Network]:
+    """The toy network under the name that pipelines use by default."""
+    return {"main": toy_network(logit_shift=shift)}
+
+
+def pipelines(strategy: Any) -> Iterator[Denoise]:
+    """The strategy over one block, and over blocks of four."""
+    yield pipeline_around(strategy, blocks=None)
+    if strategy.role != "blocks":
+        yield pipeline_around(strategy, blocks=FoursInOrder())
+
+
+def decodes_of(strategy: Any) -> Iterator[Decoded]:
+    """Decode the toy prompts with the strategy, on networks with and without logit shift."""
+    for pipeline in pipelines(strategy):
+        for shift in (0, 1):
+            yield decode(pipeline, toy_networks(shift))
+
+
+def _decodes_to_the_end(strategy: Any) -> None:
+    for decoded in decodes_of(strategy):
+        left = sum(row.count(decoded.mask_id) for row in decoded.rows)
+        require(left == 0 or strategy.role == "stop", f"{left} masks are left when the decode ends")
+
+
+def _leaves_the_prompt_alone(strategy: Any) -> None:
+    for decoded in decodes_of(strategy):
+        for prompt, row in zip(PROMPTS, decoded.rows, strict=True):
+            require(row[: len(prompt)] == prompt, f"prompt {prompt} became {row[: len(prompt)]}")
+
+
+def _decodes_alike_with_the_same_seed(strategy: Any) -> None:
+    for one, other in zip(decodes_of(strategy), decodes_of(strategy), strict=True):
+        require(one == other, "two decodes with the same seed differ")
+
+
+def _decodes_a_row_as_it_does_alone(strategy: Any) -> None:
+    for pipeline in pipelines(strategy):
+        together = decode(pipeline, toy_networks())
+        for number, prompt in enumerate(PROMPTS):
+            alone = decode(pipeline, toy_networks(), [prompt], first_sample=number)
+            require(
+                alone.rows[0] == together.rows[number],
+                f"row {number} alone is {alone.rows[0]}, in a batch {together.rows[number]}",
+            )
+
+
+LOOPED: dict[str, Check] = {
+    "decodes to the end": _decodes_to_the_end,
+    "leaves the prompt alone": _leaves_the_prompt_alone,
+    "decodes alike with the same seed": _decodes_alike_with_the_same_seed,
+    "decodes a row as it does alone": _decodes_a_row_as_it_does_alone,
+}

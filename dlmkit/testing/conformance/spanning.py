@@ -1,0 +1,83 @@
+"""Promises of what decides where to work: blocks, cache policies, input transforms.
+
+Legend: B rows, N canvas positions, P window positions, Q fed positions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlmkit.plan import Plan
+from dlmkit.testing.conformance.calls import call, outputs
+from dlmkit.testing.conformance.case import Check, require
+from dlmkit.testing.conformance.pure import scenes_for
+
+__all__ = ["BLOCKS", "CACHE", "INPUTS"]
+
+
+def _stays_inside_the_region(blocks: Any) -> None:
+    for each in scenes_for(blocks):
+        canvas, span = each.view.canvas, call(blocks, each)
+        require(bool((span.start_B >= canvas.start_B).all()), "a block starts before the region")
+        require(bool((span.stop_B <= canvas.length_B).all()), "a block ends after the region")
+        require(bool((span.start_B <= span.stop_B).all()), "a block ends before it starts")
+        require(type(span.width) is int, f"the width is {type(span.width).__name__}, not int")
+        widest = int((span.stop_B - span.start_B).max())
+        require(span.width >= widest, f"the width is {span.width}, but a block has {widest}")
+
+
+def _covers_a_mask_where_one_is_left(blocks: Any) -> None:
+    for each in scenes_for(blocks):
+        canvas, span = each.view.canvas, call(blocks, each)
+        columns_N = torch.arange(canvas.tokens_BN.shape[1])
+        inside_BN = (columns_N >= span.start_B[:, None]) & (columns_N < span.stop_B[:, None])
+        missed_B = canvas.masked_BN.any(dim=1) & ~(canvas.masked_BN & inside_BN).any(dim=1)
+        require(
+            not bool(missed_B.any()), f"rows {missed_B.nonzero().tolist()} have masks elsewhere"
+        )
+
+
+def _feeds_what_is_wanted(cache: Any) -> None:
+    for each in scenes_for(cache):
+        plan = call(cache, each)
+        require(isinstance(plan, Plan), f"it returned {type(plan).__name__}, not a Plan")
+        fed_BN = outputs(cache, each)[0].tensor
+        source_BP = (each.view.positions_BP - each.view.info.logit_shift).clamp_min(0)
+        missing_BP = each.view.eligible_BP & ~fed_BN.gather(1, source_BP)
+        require(
+            not bool(missing_BP.any()),
+            f"predictions are wanted but not computed at {missing_BP.nonzero().tolist()}",
+        )
+
+
+def _feeds_no_position_twice(cache: Any) -> None:
+    for each in scenes_for(cache):
+        plan = call(cache, each)
+        valid_BQ = plan.feed_valid_BQ
+        for number, feed_Q in enumerate(plan.feed_BQ):
+            real_Q = feed_Q if valid_BQ is None else feed_Q[valid_BQ[number]]
+            distinct = len(set(real_Q.tolist()))
+            require(distinct == len(real_Q), f"row {number} feeds {len(real_Q) - distinct} twice")
+
+
+def _feeds_token_ids(transform: Any) -> None:
+    for each in scenes_for(transform):
+        ids_BN: Tensor = call(transform, each)
+        require(ids_BN.dtype == torch.int64, f"ids are {ids_BN.dtype}, not int64")
+        require(ids_BN.shape == each.view.tokens_BN.shape, "the ids do not fit the canvas")
+        in_range = bool(((ids_BN >= 0) & (ids_BN < each.view.info.vocab_size)).all())
+        require(in_range, "an id lies outside the vocabulary")
+
+
+BLOCKS: dict[str, Check] = {
+    "stays inside the region": _stays_inside_the_region,
+    "covers a mask where one is left": _covers_a_mask_where_one_is_left,
+}
+CACHE: dict[str, Check] = {
+    "feeds what is wanted": _feeds_what_is_wanted,
+    "feeds no position twice": _feeds_no_position_twice,
+}
+INPUTS: dict[str, Check] = {"feeds token ids": _feeds_token_ids}
