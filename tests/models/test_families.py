@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
 
 from dlmkit.errors import ModelError
+from dlmkit.models.arch import AttentionPattern
 from dlmkit.models.config import Config
 from dlmkit.models.family import find_family
-from dlmkit_strategies.families import FAMILIES, Dream, Llada
+from dlmkit_strategies.families import FAMILIES, Dream, Llada, Qwen2
 from tests.models.checkpoints import FOLDERS, folder, tiny_config
 
 LLADA_8B = {
@@ -77,9 +79,18 @@ def test_dream_7b_has_its_published_sizes():
     assert not arch.tied_head
 
 
-def test_only_the_dream_line_shifts():
+def test_qwen2_is_causal_and_has_no_mask_default():
+    """The same layout as Dream, read as what it is."""
+    arch = Qwen2().describe(Config(DREAM_7B), DREAM_TENSORS)
+    assert "causal" == arch.attention.kind
+    assert Dream().arch(Config(DREAM_7B)) == attrs.evolve(arch, attention=AttentionPattern())
+    assert Qwen2.defaults.mask_id is None
+
+
+def test_only_models_with_autoregressive_parents_shift():
     """Row i-1 predicts token i in models adapted from autoregressive ones."""
-    assert (0, 1) == (Llada.defaults.logit_shift, Dream.defaults.logit_shift)
+    shifts = [family.defaults.logit_shift for family in (Llada, Dream, Qwen2)]
+    assert [0, 1, 1] == shifts
 
 
 @pytest.mark.parametrize("name", FOLDERS)
@@ -151,7 +162,7 @@ def test_sliding_windows_are_refused_only_when_switched_on():
 def test_unknown_architectures_list_the_known_and_the_nearest():
     """A typo is one step from its repair; a broken plugin is mentioned."""
     config = Config({"architectures": ["LLaDAModel"]})
-    with pytest.raises(ModelError, match="DreamModel, LLaDAModelLM") as caught:
+    with pytest.raises(ModelError, match="DreamModel, LLaDAModelLM, Qwen2ForCausalLM") as caught:
         find_family(config, FAMILIES, failures=["plugin 'x' of y: broken"])
     assert "did you mean 'LLaDAModelLM'?" in str(caught.value)
     assert "plugin 'x' of y: broken" in str(caught.value)

@@ -13,14 +13,22 @@ TOLERANCE = {"float32": {"atol": 1e-4, "rtol": 1e-5}, "float64": {"atol": 7e-5, 
 INPUTS = ("short", "masked", "long", "batch")
 
 
+def visible(network, ids_BQ):
+    """The mask of the network's attention pattern; None where all see all."""
+    rows, count = ids_BQ.shape
+    causal = torch.ones(count, count, dtype=torch.bool).tril().expand(rows, 1, -1, -1)
+    return None if network.info.attention.kind == "full" else causal
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", [*FOLDERS, "qwen2_ar", "qwen2_ar_tied"])
 def test_logits_equal_the_reference(folder, dtype):
     """Every recorded input, one row or two, gives the recorded logits."""
     network = loaded(folder, dtype=dtype).network
     arrays = recorded(folder)
-    for name in INPUTS:
-        found_BQV = logits(network, arrays[f"input_ids_{name}"])
+    for name in (name for name in INPUTS if f"input_ids_{name}" in arrays):
+        ids_BQ = arrays[f"input_ids_{name}"]
+        found_BQV = logits(network, ids_BQ, mask_new_B1QQ=visible(network, ids_BQ))
         assert_close(arrays[f"logits_{name}"].to(found_BQV.dtype), found_BQV, **TOLERANCE[dtype])
 
 
@@ -39,14 +47,18 @@ def test_llada_padding_is_masked_and_positions_stay(folder, dtype):
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-def test_dream_padding_shifts_positions(dtype):
+@pytest.mark.parametrize("folder", ["dream", "qwen2_ar"])
+def test_qwen_padding_shifts_positions(folder, dtype):
     """Pads are neither key nor query, and positions count real tokens only."""
-    arrays = recorded("dream")
+    arrays = recorded(folder)
+    network = loaded(folder, dtype=dtype).network
     real_BQ = arrays["attention_mask_padded"].bool()
     mask_B1QQ = real_BQ[:, None, None, :] & real_BQ[:, None, :, None]
+    if (pattern_B1QQ := visible(network, real_BQ)) is not None:
+        mask_B1QQ = mask_B1QQ & pattern_B1QQ
     mask_B1QQ = mask_B1QQ | torch.eye(real_BQ.shape[1], dtype=torch.bool)
     found_BQV = logits(
-        loaded("dream", dtype=dtype).network,
+        network,
         arrays["input_ids_padded"],
         positions_BQ=arrays["position_ids_padded"],
         mask_new_B1QQ=mask_B1QQ,

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 import attrs
 
 from dlmkit.errors import ModelError
-from dlmkit.models.arch import ArchSpec
+from dlmkit.models.arch import AttentionPattern
 from dlmkit.models.family import FamilyDefaults, ModelFamily
-from dlmkit.models.names import Drop, NameMap, Rename
+from dlmkit_strategies.families.qwen_layout import qwen2_arch, qwen2_names
 from dlmkit_strategies.families.qwen_text import QWEN_ADDED_TOKENS, QWEN_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from dlmkit.models.arch import ArchSpec
     from dlmkit.models.config import Config
+    from dlmkit.models.names import NameMap
 
 __all__ = ["Dream"]
 
@@ -42,39 +44,12 @@ class Dream(ModelFamily):
     )
 
     def arch(self, config: Config) -> ArchSpec:
-        """Read the Qwen2 field names."""
-        config.require({"hidden_act": "silu", "use_sliding_window": False}, config.architecture)
-        hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
-        head_dim = config.integer("head_dim", default=hidden // heads)
-        return ArchSpec(
-            vocab_rows=config.integer("vocab_size"),
-            hidden=hidden,
-            layers=config.integer("num_hidden_layers"),
-            heads=heads,
-            kv_heads=config.integer("num_key_value_heads", default=heads),
-            head_dim=head_dim,
-            ffn=config.integer("intermediate_size"),
-            rotary=config.rotary(head_dim),
-            max_positions=config.integer("max_position_embeddings"),
-            norm_eps=config.number("rms_norm_eps", default=1e-6),
-            qkv_bias=True,
-        )
+        """Read the config; attention is full."""
+        return qwen2_arch(config, AttentionPattern(kind="full"))
 
     def names(self, arch: ArchSpec) -> NameMap:
-        """Accept the published names, and exports that add `module.` or drop `model.`."""
-        return NameMap(
-            (
-                Drop("{tail}.rotary_emb.inv_freq"),
-                Rename("model.{tail}", "model.{tail}"),
-                Rename("lm_head.weight", "lm_head.weight"),
-                Rename("module.model.{tail}", "model.{tail}"),
-                Rename("module.lm_head.weight", "lm_head.weight"),
-                *(
-                    Rename(f"{stem}.{{tail}}", f"model.{stem}.{{tail}}")
-                    for stem in ("embed_tokens", "layers", "norm")
-                ),
-            )
-        )
+        """Read the tensors under the names of Qwen2."""
+        return qwen2_names()
 
     def confirm(self, config: Config, tensor_names: Collection[str]) -> None:
         """Refuse Qwen3-style relatives that share the model type but not the layout."""
