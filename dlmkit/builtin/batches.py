@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Batches"]
 
-MIXTURE = {"word problems": 0.42, "lists": 0.40, "choice": 0.08, "infill": 0.10}
-"""Share of every task among the examples."""
+EARLY_MIXTURE = {"word problems": 0.42, "lists": 0.40, "choice": 0.08, "infill": 0.10}
+LATE_MIXTURE = {"word problems": 0.38, "lists": 0.40, "choice": 0.13, "infill": 0.09}
+"""Share of every task among the examples; choice gains once copying is learnt."""
+
+LATE_FROM_STEP = 3008
+"""First step of the late mixture; the first step of a pool."""
 
 POOL_BATCHES = 16
 """Batches cut at once from one pool of examples, so that rows of a batch have like lengths."""
@@ -77,8 +81,9 @@ class Batches:
     def _examples(self, index: int, rng: random.Random) -> list[Example]:
         """Enough examples for one pool, in the shares of the mixture."""
         total = POOL_BATCHES * self._tokens // 48
+        late = index * POOL_BATCHES >= LATE_FROM_STEP
         examples: list[Example] = []
-        for task, share in MIXTURE.items():
+        for task, share in (LATE_MIXTURE if late else EARLY_MIXTURE).items():
             source = draw(TASKS[task], f"train {self._seed} {index} {task}", held_out=False)
             examples += [next(source) for _ in range(round(total * share))]
         return examples

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Run", "main", "train"]
 
 WARM_UP = 200
-DECAY_SHARE = 0.3
+DECAY_SHARE = 0.4
 """Share of the steps, at the end, over which the learning rate falls to nothing."""
 
 
@@ -143,7 +143,7 @@ def _progress(console: Console) -> Progress:
 
 @click.command()
 @click.option("--model", type=click.Choice(CHECKPOINTS), default="verifier", show_default=True)
-@click.option("--steps", type=click.IntRange(1), default=14_000, show_default=True)
+@click.option("--steps", type=click.IntRange(1), default=9_000, show_default=True)
 @click.option("--minutes", type=float, help="Stop after this time; continue with --resume.")
 @click.option(
     "--tokens", type=click.IntRange(256), default=4096, show_default=True, help="Tokens per batch."
