@@ -31,6 +31,6 @@ class TorchEngine(Engine):
             network=TorchNetwork(
                 checkpoint.decoder, checkpoint.network_info(self.name), compiled=self.compile
             ),
-            tokenizer=checkpoint.tokenizer,
-            provenance=checkpoint.provenance,
+            tokenizer=checkpoint.description.tokenizer,
+            provenance=checkpoint.provenance(),
         )

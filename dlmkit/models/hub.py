@@ -5,23 +5,48 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub import errors, snapshot_download
 from huggingface_hub.utils import tqdm  # type: ignore[attr-defined] # public by documentation
 
 from dlmkit.errors import ModelError
 
-__all__ = ["ALLOWED_FILES", "download_snapshot"]
+__all__ = ["download_snapshot"]
 
-ALLOWED_FILES = ("*.json", "*.safetensors", "*.jinja", "merges.txt", "vocab.txt")
+_ALLOWED = ("*.json", "*.safetensors", "*.jinja", "merges.txt", "vocab.txt")
 """What a snapshot may contain; code files and pickles stay on the server."""
+
+_LEFT_OUT = ("*/*", "consolidated*")
+"""Subfolders and second copies of the weights in other layouts."""
+
+_FAILURES: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
+    (
+        (errors.GatedRepoError,),
+        "{name} is gated: its owner asks you to accept terms first",
+        "accept them at https://huggingface.co/{name}, then run `hf auth login`",
+    ),
+    (
+        (errors.RevisionNotFoundError,),
+        "{name} has no revision '{revision}'",
+        "use a branch, tag or commit hash",
+    ),
+    (
+        (errors.RepositoryNotFoundError,),
+        "there is no folder and no public hub repository called '{name}'",
+        "check the spelling; for a private repository run `hf auth login`",
+    ),
+    (
+        (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled),
+        "{name} is not in the local cache and cannot be downloaded now: the hub is out of "
+        "reach, or offline mode is on",
+        "connect once and run again, or copy the files and give their folder",
+    ),
+    (
+        (errors.HfHubHTTPError, OSError),
+        "downloading {name} failed: {error}",
+        "run again to resume the download",
+    ),
+)
+"""What the client library raises, most specific first; what happened; what to do."""
 
 
 class _TerminalBar(tqdm):
@@ -43,31 +68,12 @@ def download_snapshot(repository: str, *, revision: str | None, local_files_only
             repository,
             revision=revision,
             local_files_only=local_files_only,
-            allow_patterns=list(ALLOWED_FILES),
+            allow_patterns=list(_ALLOWED),
+            ignore_patterns=list(_LEFT_OUT),
             tqdm_class=_TerminalBar,
         )
-    except GatedRepoError as error:
-        raise ModelError(
-            f"{repository} is gated: its owner asks you to accept terms first",
-            hint=f"accept them at https://huggingface.co/{repository}, then run `hf auth login`",
-        ) from error
-    except RevisionNotFoundError as error:
-        raise ModelError(
-            f"{repository} has no revision {revision!r}", hint="use a branch, tag or commit hash"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            f"there is no folder and no public hub repository called {repository!r}",
-            hint="check the spelling; for a private repository run `hf auth login`",
-        ) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise ModelError(
-            f"{repository} is not in the local cache and cannot be downloaded now: the hub is "
-            "out of reach, or offline mode is on",
-            hint="connect once and run again, or copy the files and give their folder",
-        ) from error
-    except (HfHubHTTPError, OSError) as error:
-        raise ModelError(
-            f"downloading {repository} failed: {error}", hint="run again to resume the download"
-        ) from error
+    except (errors.HfHubHTTPError, OSError) as error:
+        facts = {"name": repository, "revision": revision, "error": error}
+        message, hint = next((m, h) for kinds, m, h in _FAILURES if isinstance(error, kinds))
+        raise ModelError(message.format(**facts), hint=hint.format(**facts)) from error
     return Path(folder)

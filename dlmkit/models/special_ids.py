@@ -14,10 +14,9 @@ import attrs
 from dlmkit.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from dlmkit.models.config import Config
     from dlmkit.models.family import FamilyDefaults
+    from dlmkit.models.tokenizer import Tokenizer
 
 __all__ = ["SpecialIds", "find_special_ids"]
 
@@ -37,14 +36,21 @@ class SpecialIds:
     provenance: Mapping[str, str] = attrs.field(factory=dict)
 
 
+@attrs.frozen
+class _Found:
+    """Ids and who stated them; no ids where nobody did."""
+
+    ids: tuple[int, ...]
+    place: str = "not found"
+
+
 def find_special_ids(
     config: Config,
     defaults: FamilyDefaults,
     rows: int,
+    tokenizer: Tokenizer | None = None,
     *,
     mask_id: int | None = None,
-    tokenizer_mask: tuple[int, str] | None = None,
-    token_id: Callable[[str], int | None] = lambda token: None,
 ) -> SpecialIds:
     """Find each id: the user's value, the config, the tokenizer, the family's default.
 
@@ -52,68 +58,74 @@ def find_special_ids(
         config: the checkpoint's config.
         defaults: the family's conventions; ids outside the vocabulary do not apply.
         rows: number of embedding rows; every id must lie below it.
+        tokenizer: the checkpoint's tokenizer, where it has one.
         mask_id: the user's own choice of mask token.
-        tokenizer_mask: mask id that the tokenizer declares, and how it does so.
-        token_id: looks up a token's id in the tokenizer.
 
     Raises:
         ModelError: an id that a file or the user states lies outside the vocabulary.
     """
-    named = tuple(i for token in defaults.eot_tokens if (i := token_id(token)) is not None)
-    mask, mask_from = _first(
-        (((mask_id,), "given by the user") if mask_id is not None else ((), "")),
-        (config.ids("mask_token_id"), f"{config.origin}: mask_token_id"),
-        (((tokenizer_mask[0],), tokenizer_mask[1]) if tokenizer_mask else ((), "")),
-        (_within((defaults.mask_id,), rows), "family default"),
+    eos = _first(_stated(config, "eos_token_id"), _default(defaults.eos_ids, rows))
+    pad = _first(_stated(config, "pad_token_id"), _Found(eos.ids[:1], "the first end id"))
+    found = {
+        "mask_id": _mask(config, defaults, rows, tokenizer, mask_id),
+        "eos_ids": eos,
+        "eot_ids": _first(_named(defaults, tokenizer), _default(defaults.eot_ids, rows)),
+        "pad_id": pad,
+    }
+    for field, each in found.items():
+        _check(field, each, rows)
+    return SpecialIds(
+        mask_id=next(iter(found["mask_id"].ids), None),
+        eos_ids=tuple(sorted(eos.ids, key=lambda token: token not in pad.ids)),
+        eot_ids=found["eot_ids"].ids,
+        pad_id=next(iter(pad.ids), None),
+        provenance={field: each.place for field, each in found.items()},
     )
-    eos, eos_from = _first(
-        (config.ids("eos_token_id"), f"{config.origin}: eos_token_id"),
-        (_within(defaults.eos_ids, rows), "family default"),
-    )
-    eot, eot_from = _first(
-        (named, f"tokenizer: {', '.join(defaults.eot_tokens)}"),
-        (_within(defaults.eot_ids, rows), "family default"),
-    )
-    pad, pad_from = _first(
-        (config.ids("pad_token_id"), f"{config.origin}: pad_token_id"),
-        (eos, "same as the first end id"),
-    )
-    found = SpecialIds(
-        mask_id=mask[0] if mask else None,
-        eos_ids=tuple(sorted(eos, key=lambda token: token not in pad)),
-        eot_ids=eot,
-        pad_id=pad[0] if pad else None,
-        provenance={
-            "mask_id": mask_from,
-            "eos_ids": eos_from,
-            "eot_ids": eot_from,
-            "pad_id": pad_from,
-        },
-    )
-    for field, token in _each(found):
-        if not 0 <= token < rows:
-            raise ModelError(
-                f"{field} {token} ({found.provenance[field]}) lies outside the vocabulary of "
-                f"{rows} rows",
-                hint="give the mask token with --mask-id or correct the file named above"
-                if field == "mask_id"
-                else "correct the file named above",
-            )
-    return found
 
 
-def _first(*choices: tuple[tuple[int, ...], str]) -> tuple[tuple[int, ...], str]:
-    """Return the first choice that is not empty."""
-    return next((choice for choice in choices if choice[0]), ((), "not found"))
+def _mask(
+    config: Config,
+    defaults: FamilyDefaults,
+    rows: int,
+    tokenizer: Tokenizer | None,
+    mask_id: int | None,
+) -> _Found:
+    """Search the mask id, the one that is most often missing."""
+    declared = None if tokenizer is None else tokenizer.declared_mask
+    return _first(
+        _Found((), "") if mask_id is None else _Found((mask_id,), "given by the user"),
+        _stated(config, "mask_token_id"),
+        _Found((), "") if declared is None else _Found((declared[0],), declared[1]),
+        _default(() if defaults.mask_id is None else (defaults.mask_id,), rows),
+    )
 
 
-def _within(ids: tuple[int | None, ...], rows: int) -> tuple[int, ...]:
+def _first(*choices: _Found) -> _Found:
+    return next((each for each in choices if each.ids), _Found(()))
+
+
+def _stated(config: Config, field: str) -> _Found:
+    return _Found(config.ids(field), f"{config.origin}: {field}")
+
+
+def _named(defaults: FamilyDefaults, tokenizer: Tokenizer | None) -> _Found:
+    """Look up the tokens that end a turn by their text."""
+    looked_up = (tokenizer.token_id(token) for token in defaults.eot_tokens) if tokenizer else ()
+    ids = tuple(token_id for token_id in looked_up if token_id is not None)
+    return _Found(ids, f"tokenizer: {', '.join(defaults.eot_tokens)}")
+
+
+def _default(ids: tuple[int, ...], rows: int) -> _Found:
     """Keep defaults that exist in this vocabulary: a family's small relatives lack some."""
-    return tuple(token for token in ids if token is not None and token < rows)
+    return _Found(tuple(token for token in ids if token < rows), "family default")
 
 
-def _each(ids: SpecialIds) -> Iterator[tuple[str, int]]:
-    for field in ("mask_id", "eos_ids", "eot_ids", "pad_id"):
-        value = getattr(ids, field)
-        for token in value if isinstance(value, tuple) else () if value is None else (value,):
-            yield field, token
+def _check(field: str, found: _Found, rows: int) -> None:
+    wrong = next((token for token in found.ids if not 0 <= token < rows), None)
+    if wrong is not None:
+        raise ModelError(
+            f"{field} {wrong} ({found.place}) lies outside the vocabulary of {rows} rows",
+            hint="give another mask token"
+            if found.place == "given by the user"
+            else "correct the file named above, or download it again",
+        )

@@ -65,6 +65,7 @@ def test_a_hub_id_is_downloaded_without_code(snapshots):
         options["revision"],
         options["local_files_only"],
     )
+    assert "consolidated*" in options["ignore_patterns"]
     assert not any(".py" in pattern or ".bin" in pattern for pattern in options["allow_patterns"])
 
 

@@ -12,17 +12,23 @@ from dlmkit.models.special_ids import find_special_ids
 DEFAULTS = FamilyDefaults(mask_id=90, eos_ids=(80,), eot_ids=(81,), eot_tokens=("<eot>",))
 
 
+class FakeTokenizer:
+    def __init__(self, declared_mask, tokens=()):
+        self.declared_mask = declared_mask
+        self.token_id = dict(tokens).get
+
+
 def found(config=None, **options):
     return find_special_ids(Config(config or {}), DEFAULTS, options.pop("rows", 100), **options)
 
 
 def test_the_mask_id_is_searched_in_order():
     """User, config, tokenizer, family."""
-    config, tokenizer = {"mask_token_id": 2}, (3, "tokenizer: mask_token <m>")
+    config, tokenizer = {"mask_token_id": 2}, FakeTokenizer((3, "tokenizer: mask_token <m>"))
     places = [
-        (1, "given by the user", found(config, mask_id=1, tokenizer_mask=tokenizer)),
-        (2, "config.json: mask_token_id", found(config, tokenizer_mask=tokenizer)),
-        (3, "tokenizer: mask_token <m>", found(tokenizer_mask=tokenizer)),
+        (1, "given by the user", found(config, mask_id=1, tokenizer=tokenizer)),
+        (2, "config.json: mask_token_id", found(config, tokenizer=tokenizer)),
+        (3, "tokenizer: mask_token <m>", found(tokenizer=tokenizer)),
         (90, "family default", found()),
     ]
     for expected, place, ids in places:
@@ -66,6 +72,6 @@ def test_end_ids_start_with_the_padding_id():
 
 def test_turn_ends_are_looked_up_by_name_first():
     """The tokenizer's own id for the family's token wins over the default."""
-    ids = found(token_id={"<eot>": 7}.get)
+    ids = found(tokenizer=FakeTokenizer(None, {"<eot>": 7}))
     assert ((7,), "tokenizer: <eot>") == (ids.eot_ids, ids.provenance["eot_ids"])
-    assert found(token_id={}.get).eot_ids == (81,)
+    assert found(tokenizer=FakeTokenizer(None)).eot_ids == (81,)
