@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dlmkit.plugins.manager import Plugins
 
-__all__ = ["FAILED", "Builder"]
+__all__ = ["build"]
 
 FAILED: Any = object()
 """Stands for a value that a problem was reported about."""
@@ -64,7 +64,9 @@ class Builder:
                 return made
         if isinstance(value, str):
             return self._text(node, kind, wanted, path, parts)
-        return self._mismatch(node, kind, path)
+        only_slots = wanted.slots and not wanted.scalars
+        hint = self.names.known(wanted.slots[0]) if only_slots else None
+        return self._mismatch(node, kind, path, hint)
 
     def _text(
         self, node: ScalarNode, kind: Any, wanted: Accepts, path: str, parts: list[Recipe]
@@ -87,7 +89,7 @@ class Builder:
         self, node: SequenceNode, kind: Any, wanted: Accepts, path: str, parts: list[Recipe]
     ) -> Any:
         if not wanted.lists:
-            if wanted.slots:
+            if wanted.slots and not wanted.scalars:
                 self.names.several(node.mark, wanted.slots[0], path)
                 return FAILED
             return self._mismatch(node, kind, path)
@@ -242,12 +244,11 @@ def _got(node: Node) -> str:
     return "a mapping"
 
 
-def build(node: Node, cls: type[Any], plugins: Plugins) -> tuple[Recipe | None, list[Problem]]:
+def build(
+    node: MappingNode, cls: type[Any], plugins: Plugins
+) -> tuple[Recipe | None, list[Problem]]:
     """Build the record at the root of a document; the recipe is None when there are problems."""
     builder = Builder(plugins)
     parts: list[Recipe] = []
-    if not isinstance(node, MappingNode):
-        builder._mismatch(node, cls, "")
-    else:
-        builder.record(node.entries, cls, "", node.mark, parts)
+    builder.record(node.entries, cls, "", node.mark, parts)
     return (parts[0] if parts else None), builder.problems

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from dlmkit.component import Component, options_of
 from dlmkit.errors import RequestError
 from dlmkit.plugins.manager import Plugins, get_plugins
 from dlmkit.spec.build import build
 from dlmkit.spec.check import run_checks
 from dlmkit.spec.documents import FORMAT, Document, default_models
 from dlmkit.spec.overrides import apply_overrides
-from dlmkit.spec.recipe import recipe_of
+from dlmkit.spec.recipe import Recipe, join, recipe_of
 from dlmkit.spec.report import Mark, Problem, Source, SpecError, nearest, one_of
 from dlmkit.spec.source import MappingNode, Node, ScalarNode, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["check_document", "load_spec", "read_source"]
 
@@ -50,9 +51,8 @@ def load_spec(
     known = plugins or get_plugins()
     text = read_source(source, known)
     node, problems = parse(text)
-    _check_format(node)
-    node, override_problems = apply_overrides(_body(node), overrides)
-    recipe, build_problems = build(node, Document, known)
+    body, override_problems = apply_overrides(_body(node), overrides)
+    recipe, build_problems = build(body, Document, known)
     problems += [*override_problems, *build_problems]
     if recipe is None or problems:
         raise SpecError(problems)
@@ -61,10 +61,21 @@ def load_spec(
 
 
 def check_document(document: Document, *, plugins: Plugins | None = None) -> Document:
-    """Run the composition checks on a document made in Python; warnings as in `load_spec`."""
+    """Run every check on a document made in Python; warnings as in `load_spec`."""
     known = plugins or get_plugins()
-    found = run_checks(recipe_of(document), known.checks)
+    recipe = recipe_of(document)
+    found = (*_option_problems(recipe), *run_checks(recipe, known.checks))
     return attrs.evolve(document, warnings=_warnings(found))
+
+
+def _option_problems(root: Recipe) -> Iterator[Problem]:
+    """What the components say about options that do not fit together."""
+    for part in root.walk():
+        if isinstance(part.component, Component):
+            cls = type(part.component)
+            options = {each.name: getattr(part.component, each.name) for each in options_of(cls)}
+            for name, message, hint in cls.check_options(options):
+                yield Problem(None, f"{join(part.path, name)}: {message}", hint)
 
 
 def _warnings(found: Iterable[Problem]) -> tuple[Problem, ...]:
@@ -110,11 +121,24 @@ def _read_file(path: Path) -> Source:
         raise RequestError(f"cannot read {path}: {reason}", hint="check the path") from None
 
 
-def _check_format(node: Node) -> None:
-    """Refuse another kind or version of document; nothing else in it could be trusted."""
+def _body(node: Node) -> MappingNode:
+    """The document without its format, with the default models where it names none."""
     if not isinstance(node, MappingNode):
-        message = "a spec is a mapping that starts with `dlmkit: pipeline/1`"
+        message = f"a spec is a mapping that starts with `dlmkit: {FORMAT}`"
         raise SpecError([Problem(node.mark, message)])
+    _check_format(node)
+    entries = {key: entry for key, entry in node.entries.items() if key != "dlmkit"}
+    if "models" not in entries:
+        models: dict[str, tuple[Mark, Node]] = {
+            name: (node.mark, ScalarNode(node.mark, ref.repo))
+            for name, ref in default_models().items()
+        }
+        entries["models"] = (node.mark, MappingNode(node.mark, models))
+    return MappingNode(node.mark, entries, node.size)
+
+
+def _check_format(node: MappingNode) -> None:
+    """Refuse another kind or version of document; nothing else in it could be trusted."""
     named = node.get("dlmkit")
     if named is None:
         message = f"the document needs `dlmkit: {FORMAT}`, its kind and version"
@@ -129,16 +153,3 @@ def _check_format(node: Node) -> None:
     shown = repr(found) if isinstance(named, ScalarNode) else "that"
     message = f"dlmkit reads documents of the kind {FORMAT!r}, not {shown}"
     raise SpecError([Problem(named.mark, message, f"write `dlmkit: {FORMAT}`")])
-
-
-def _body(node: Node) -> MappingNode:
-    """The document without its format, with the default models where it names none."""
-    assert isinstance(node, MappingNode)  # noqa: S101 # checked by _check_format
-    entries = {key: entry for key, entry in node.entries.items() if key != "dlmkit"}
-    if "models" not in entries:
-        models: dict[str, tuple[Mark, Node]] = {
-            name: (node.mark, ScalarNode(node.mark, ref.repo))
-            for name, ref in default_models().items()
-        }
-        entries["models"] = (node.mark, MappingNode(node.mark, models))
-    return MappingNode(node.mark, entries, node.size)

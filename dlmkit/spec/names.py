@@ -34,7 +34,7 @@ class NameFinder:
             return None
         if not isinstance(named.value, str):
             message = f"{path}.{base.selector} must be the name of {article(role_label(base))}"
-            self._report(named.mark, message, one_of(list(self.registry.of_role(base.role))))
+            self._report(named.mark, message, self.known(base))
             return None
         try:
             found = self.registry.find(base.role, named.value)
@@ -54,8 +54,12 @@ class NameFinder:
         if base.role in DEFAULT_NAMES:
             return ScalarNode(node.mark, DEFAULT_NAMES[base.role])
         message = f"{path} needs {base.selector!r}, the name of {article(role_label(base))}"
-        self._report(node.mark, message, one_of(list(self.registry.of_role(base.role))))
+        self._report(node.mark, message, self.known(base))
         return None
+
+    def known(self, base: type[Component]) -> str | None:
+        """Return a hint with the names of a role, where they are few."""
+        return one_of(list(self.registry.of_role(base.role)))
 
     def several(self, mark: Mark, base: type[Component], path: str) -> None:
         """Report a list in a slot that takes one component (check C1)."""
