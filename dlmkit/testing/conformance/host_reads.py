@@ -31,11 +31,11 @@ def host_reads() -> Iterator[list[str]]:
         yield found
 
 
-class _Calls(TorchFunctionMode):  # type: ignore[no-untyped-call] # torch annotates it in part
+class _Calls(TorchFunctionMode):
     """Sees what Python code calls, before PyTorch translates it to operators."""
 
     def __init__(self, found: list[str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.found = found
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from dlmkit.testing.conformance.case import Check, require
 from dlmkit.testing.conformance.decoding import PROMPTS, decode
 from dlmkit.testing.conformance.looped import toy_networks
-from dlmkit.testing.conformance.plain import BestPosition, pipeline_around
+from dlmkit.testing.conformance.pipelines import pipeline_around
+from dlmkit.testing.plain import BestPosition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,6 +20,7 @@ from dlmkit.memory import Memory, parts
 from dlmkit.need import Need
 from dlmkit.noise import Noise
 from dlmkit.prediction import Prediction, score_pack
+from dlmkit.proposal import Proposal
 from dlmkit.roles import Strategy, TransferRule
 from dlmkit.testing.toy import toy_network
 from dlmkit.view import BlockSpan, View, whole_region, window
@@ -107,11 +108,16 @@ def scene(
     if isinstance(component, TransferRule) and "probability" not in component.score_spaces():
         score_BP = score_BP.log() if component.score_spaces() else score_BP
     mask_V = torch.arange(sharp_BPV.shape[-1]).eq(view.canvas.mask_id)
-    return Scene(
-        view=view,
+    proposal = Proposal(
         prediction=prediction,
-        proposals_BP=sharp_BPV.masked_fill(mask_V, -torch.inf).argmax(dim=-1),
+        tokens_BP=sharp_BPV.masked_fill(mask_V, -torch.inf).argmax(dim=-1),
         confidence_BP=score_BP.masked_fill(~view.eligible_BP, -torch.inf),
+    )
+    return Scene(
+        view=view.proposing(proposal),
+        prediction=prediction,
+        proposals_BP=proposal.tokens_BP,
+        confidence_BP=proposal.confidence_BP,
         commit_BP=(score_BP > 0.5) & view.eligible_BP,
     )
 
@@ -144,7 +150,7 @@ def _view(component: Component, chosen: Sequence[Row], *, region: bool) -> View:
         positions_BP=positions_BP,
         inside_BP=inside_BP,
         steps_per_block=fixed,
-        memory=Memory(component, canvas).values,
+        memory=Memory(component, canvas, toy_info().vocab_size).values,
     )
 
 
