@@ -24,6 +24,7 @@ from dlmkit.forecast import Forecast
 from dlmkit.memory import Memory, parts
 from dlmkit.need import Need
 from dlmkit.outcome import Outcome
+from dlmkit.proposal import Proposal
 from dlmkit.records import StepRecord
 from dlmkit.roles import (
     Blocks,
@@ -83,7 +84,8 @@ class Denoise(Procedure):
 
     def steps(self, context: Context, canvas: Canvas) -> Iterator[StepRecord]:
         """Decode the canvas in place; yield one record after each forward pass."""
-        session, memory = context.session(self.model), Memory(self, canvas)
+        session = context.session(self.model)
+        memory = Memory(self, canvas, session.info.vocab_size)
         forecast, decision = self._forecast(), self._decision()
         tracker = Tracker(
             canvas, session.info, context.seed, self.blocks, self.transfer, self._reads_region()
@@ -97,6 +99,11 @@ class Denoise(Procedure):
             proposals_BP = self.sample.propose(prediction, view)
             confidence_BP = self.confidence.score(proposals_BP, prediction, view)
             confidence_BP = confidence_BP.masked_fill(~view.eligible_BP, -torch.inf)
+            view = view.proposing(
+                Proposal(
+                    prediction=prediction, tokens_BP=proposals_BP, confidence_BP=confidence_BP
+                )
+            )
             commit_BP = decision.select(prediction, confidence_BP, view)
             canvas.commit(view.positions_BP, commit_BP, proposals_BP, step)
             decision.settle(prediction, view, canvas)

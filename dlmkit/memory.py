@@ -3,7 +3,7 @@
 A strategy that compares with earlier steps lists `StateField`s and returns their next values
 from `advance`.  It stays a frozen object, so one pipeline can serve many decodes at once.
 
-Legend: B rows, N canvas positions, P window positions.
+Legend: B rows, N canvas positions, V vocabulary.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def parts(component: Component) -> Iterator[Component]:
 class Memory:
     """State tensors of every stateful strategy below a root, keyed by the strategy object."""
 
-    def __init__(self, root: Component, canvas: Canvas) -> None:
+    def __init__(self, root: Component, canvas: Canvas, vocabulary: int) -> None:
         self._owners = [part for part in parts(root) if isinstance(part, Strategy) and part.state]
         self._values = {
-            id(owner): {field.name: _fresh(field, canvas) for field in owner.state}
+            id(owner): {field.name: _fresh(field, canvas, vocabulary) for field in owner.state}
             for owner in self._owners
         }
 
@@ -66,11 +66,14 @@ class Memory:
             }
 
 
-def _fresh(field: StateField, canvas: Canvas) -> Tensor:
-    shape = canvas.tokens_BN.shape if field.dims == "BN" else canvas.tokens_BN.shape[:1]
+def _fresh(field: StateField, canvas: Canvas, vocabulary: int) -> Tensor:
+    shape = (*canvas.tokens_BN.shape, vocabulary)[: len(field.dims)]
     dtype = getattr(torch, field.dtype)
     return torch.full(shape, field.fill, dtype=dtype, device=canvas.tokens_BN.device)
 
 
 def _forget(field: StateField, value: Tensor, reopened_BN: Tensor) -> Tensor:
-    return value.masked_fill(reopened_BN, field.fill) if field.dims == "BN" else value
+    if field.keep or field.dims == "B":
+        return value
+    reopened = reopened_BN[..., None] if field.dims == "BNV" else reopened_BN
+    return value.masked_fill(reopened, field.fill)

@@ -6,6 +6,7 @@ wanted; the same number for every row, known on the host).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,8 +16,10 @@ import torch
 from torch import Tensor
 
 from dlmkit.canvas import Canvas
+from dlmkit.errors import StrategyError
 from dlmkit.network import NetworkInfo
 from dlmkit.noise import Noise
+from dlmkit.proposal import Proposal
 
 if TYPE_CHECKING:
     from dlmkit.roles import Strategy
@@ -58,6 +61,27 @@ class View:
     inside_BP: Tensor
     steps_per_block: int | None = None
     memory: Mapping[int, Mapping[str, Tensor]] = attrs.field(factory=dict, repr=False)
+    _proposal: Proposal | None = attrs.field(default=None, repr=False)
+
+    @property
+    def proposal(self) -> Proposal:
+        """What this step's pass proposes; known to exits, transfer rules, guards and revisers.
+
+        Raises:
+            StrategyError: the proposals have not been rated yet.
+        """
+        if self._proposal is None:
+            raise StrategyError(
+                f"the proposals of step {self.step} are not known yet",
+                hint="read view.proposal in exits, transfer rules, guards and revisers only",
+            )
+        return self._proposal
+
+    def proposing(self, proposal: Proposal) -> View:
+        """The same view, with what the pass proposes."""
+        view = copy.copy(self)  # keeps what is already worked out
+        object.__setattr__(view, "_proposal", proposal)
+        return view
 
     def recall(self, owner: Strategy) -> Mapping[str, Tensor]:
         """Return the declared state of a strategy, by field name."""
