@@ -5,19 +5,17 @@ Legend: B rows, Q fed positions, C cache slots, S wanted rows.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-import torch
-
 from dlmkit.errors import EngineError
+from dlmkit.models.free_memory import free_bytes
 
 if TYPE_CHECKING:
     from dlmkit.models.arch import ArchSpec
     from dlmkit.need import Need
     from dlmkit.network import NetworkInfo, NetworkInputs
 
-__all__ = ["bytes_per_row", "head_rows_at_once", "is_out_of_memory", "out_of_memory"]
+__all__ = ["bytes_per_row", "head_rows_at_once", "out_of_memory"]
 
 _HEAD_BYTES = 256 * 2**20
 """Bound on one slice of float32 logits; larger requests are scored in slices."""
@@ -26,11 +24,6 @@ _HEAD_BYTES = 256 * 2**20
 def head_rows_at_once(rows: int, vocabulary: int) -> int:
     """Return how many wanted positions (for all `rows` together) the head takes in one slice."""
     return max(1, _HEAD_BYTES // (4 * rows * vocabulary))
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether the error means that an allocation failed, on a CUDA device or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def bytes_per_row(
@@ -57,7 +50,7 @@ def out_of_memory(
     wanted = inputs.want_BS.shape[1]
     cached = 0 if inputs.past is None else inputs.past.keys_YBGCE.shape[3]
     each = bytes_per_row(arch, info.dtype.itemsize, fed, cached, wanted, need)
-    free = _free_bytes(info.device)
+    free = free_bytes(info.device)
     fit = min(rows - 1, free // each)
     asked = f"{rows} rows x {fed} fed positions, {cached} cached, {wanted} wanted"
     advice = (
@@ -71,10 +64,3 @@ def out_of_memory(
         f"(about {rows * each / 2**20:.0f} MiB; {free / 2**20:.0f} MiB free)",
         hint=advice,
     )
-
-
-def _free_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        return int(torch.cuda.mem_get_info(device)[0])
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

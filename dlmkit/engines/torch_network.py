@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dlmkit.engines.memory import head_rows_at_once, is_out_of_memory, out_of_memory
+from dlmkit.engines.memory import head_rows_at_once, out_of_memory
+from dlmkit.models.free_memory import is_out_of_memory
 from dlmkit.network import KeyValues, NetworkInfo, NetworkInputs, NetworkOutput
 from dlmkit.prediction import ScorePack, score_pack
 

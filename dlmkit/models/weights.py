@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dlmkit.errors import EngineError, ModelError
 from dlmkit.models.decoder import Decoder
+from dlmkit.models.free_memory import free_bytes
 from dlmkit.models.names import Piece
 from dlmkit.models.tensor_files import StoredTensor, TensorReader
 
@@ -61,15 +62,8 @@ def build_decoder(
         decoder = Decoder(arch)
     shapes = {name: tuple(value.shape) for name, value in decoder.named_parameters()}
     plan = plan_weights(shapes, names, tensors)
-    try:
-        values = _read(plan, device, dtype, progress)
-    except torch.OutOfMemoryError as error:
-        need = sum(value.numel() for value in decoder.parameters()) * dtype.itemsize
-        raise EngineError(
-            f"the weights need {need / 2**30:.1f} GiB as {dtype}, more than is free on {device}",
-            hint="use a smaller dtype (--dtype bfloat16) or --device cpu, or free the device",
-        ) from error
-    decoder.load_state_dict(values, assign=True)
+    _require_memory(plan, device, dtype)
+    decoder.load_state_dict(_read(plan, device, dtype, progress), assign=True)
     return decoder.requires_grad_(False).eval()
 
 
@@ -142,6 +136,24 @@ def _leftover_rows(stored: StoredTensor, pieces: tuple[Piece, ...]) -> list[str]
         f"{stored.path.name}: tensor {stored.name!r} has {stored.shape[0]} rows, but its parts "
         f"take {max(ends)}"
     ]
+
+
+def _require_memory(plan: tuple[Assignment, ...], device: torch.device, dtype: torch.dtype) -> None:
+    """Refuse to start a load that would swap or be killed; mapped weights need no room."""
+    mapped = dtype if device.type == "cpu" else None
+    copied = [each.stored for each in plan if each.pieces and each.stored.dtype != mapped]
+    need = sum(stored.nbytes // stored.dtype.itemsize * dtype.itemsize for stored in copied)
+    free = free_bytes(device)
+    if need > free:
+        stored_as = str(copied[0].dtype)[6:]
+        advice = f"use --dtype {stored_as}, as stored: it is mapped, not copied"
+        raise EngineError(
+            f"the weights need {need / 2**30:.1f} GiB as {str(dtype)[6:]}, but only "
+            f"{free / 2**30:.1f} GiB are free on {device}",
+            hint=advice
+            if device.type == "cpu"
+            else "use a smaller --dtype, another device, or end what else runs on this one",
+        )
 
 
 def _read(

@@ -12,6 +12,7 @@ from dlmkit.engines import memory
 from dlmkit.engines.torch_engine import TorchEngine
 from dlmkit.engines.torch_network import TorchNetwork
 from dlmkit.errors import EngineError
+from dlmkit.models.free_memory import is_out_of_memory
 from dlmkit.models.loading import load_model
 from dlmkit.need import Need
 from dlmkit_strategies.families import FAMILIES
@@ -107,7 +108,7 @@ def test_out_of_memory_says_what_was_asked_and_what_would_fit(network, ids_BQ, m
     with pytest.raises(EngineError, match="2 rows x 33 fed positions, 0 cached, 33 wanted") as one:
         feed(broken, ids_BQ)
     assert "about 1 rows of this size would fit" in one.value.hint
-    monkeypatch.setattr(memory, "_free_bytes", lambda device: 10)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 10)
     with pytest.raises(EngineError) as none:
         feed(broken, ids_BQ)
     assert "not even one row fits" in none.value.hint
@@ -117,7 +118,7 @@ def test_a_failed_allocation_on_the_cpu_is_recognised(network):
     """Torch reports it as a plain RuntimeError."""
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**58)
-    assert memory.is_out_of_memory(caught.value)
+    assert is_out_of_memory(caught.value)
 
 
 def test_other_failures_are_not_hidden(network, ids_BQ):

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from dlmkit.errors import ModelError
+from dlmkit.errors import EngineError, ModelError
+from dlmkit.models import weights
 from dlmkit.models.names import Drop, NameMap, Rename, SplitRows
 from dlmkit.models.tensor_files import StoredTensor
 from dlmkit.models.weights import plan_weights
@@ -179,3 +180,19 @@ def test_index_order_does_not_matter(tmp_path, config, tensors):
     index["weight_map"] = dict(reversed(index["weight_map"].items()))
     path.write_text(json.dumps(index))
     assert len(tensors) == len(weights_of(tmp_path))
+
+
+def test_a_load_that_cannot_fit_is_refused_at_once(tmp_path, config, tensors, monkeypatch):
+    """Converting needs room; the hint names the format that needs none."""
+    monkeypatch.setattr(weights, "free_bytes", lambda device: 1000)
+    write_checkpoint(tmp_path, config, tensors)
+    with pytest.raises(EngineError, match=r"GiB as float64, but only 0\.0 GiB are free") as caught:
+        load_folder(tmp_path, dtype="float64")
+    assert "--dtype float32, as stored" in caught.value.hint
+
+
+def test_mapped_weights_need_no_free_memory(tmp_path, config, tensors, monkeypatch):
+    """As stored, on the CPU, a checkpoint loads however little is free."""
+    monkeypatch.setattr(weights, "free_bytes", lambda device: 1000)
+    write_checkpoint(tmp_path, config, tensors)
+    assert len(tensors) == len(weights_of(tmp_path, dtype="float32"))
