@@ -7,6 +7,7 @@ the loop, so that one object may serve many decodes.
 
 from __future__ import annotations
 
+import functools
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -140,6 +141,13 @@ class Option:
 
 def options_of(cls: type[Any]) -> tuple[Option, ...]:
     """List the options of an attrs class in declaration order, types resolved."""
+    key: Any = cls  # classes are hashable, whatever their instances are
+    return _read_options(key)
+
+
+@functools.cache
+def _read_options(cls: Any) -> tuple[Option, ...]:
+    """Read the options off the class; resolving types takes long enough to do it once."""
     hints = typing.get_type_hints(cls)
     found = []
     for field in attrs.fields(cls):
