@@ -1,7 +1,6 @@
 """The pytest plugin; loaded in every pytest run of an environment, so it imports nothing heavy.
 
-It offers the fixture `toy_network`, and asks pytest to explain failed asserts of the conformance
-suite as it does for asserts in test files.
+It offers the fixture `toy_network`.
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from dlmkit.engines.torch_network import TorchNetwork
 
 __all__ = ["toy_network"]
-
-pytest.register_assert_rewrite("dlmkit.testing.conformance")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,24 @@
+"""Settings for all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+pytest_plugins = ["pytester"]
+
+FIXTURES = Path(__file__).parents[1].parent / "shared/fixtures"
+
+# Examples are drawn the same way in every run, and no test depends on how fast a machine is.
+settings.register_profile("dlmkit", derandomize=True, deadline=None, max_examples=25)
+settings.load_profile("dlmkit")
+
+
+@pytest.fixture(scope="session")
+def fixtures():
+    """The folder of reference checkpoints; skips where it is not at hand."""
+    if not FIXTURES.is_dir():
+        pytest.skip(f"the reference checkpoints are not at {FIXTURES}")
+    return FIXTURES
