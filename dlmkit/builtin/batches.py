@@ -26,17 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Batches"]
 
-EARLY_MIXTURE = {"word problems": 0.42, "lists": 0.40, "choice": 0.08, "infill": 0.10}
-LATE_MIXTURE = {"word problems": 0.38, "lists": 0.40, "choice": 0.13, "infill": 0.09}
-"""Share of every task among the examples; choice gains once copying is learnt."""
-
-LATE_FROM_STEP = 3008
-"""First step of the late mixture; the first step of a pool."""
+MIXTURE = {"word problems": 0.38, "lists": 0.40, "choice": 0.13, "infill": 0.09}
+"""Share of every task among the examples."""
 
 POOL_BATCHES = 16
 """Batches cut at once from one pool of examples, so that rows of a batch have like lengths."""
 
-CANVASES = ((0.50, 32), (0.07, 64), (0.02, 128))
+CANVASES = ((0.40, 32), (0.05, 64), (0.02, 128))
 """Share of batches whose canvases have this length at least; the rest end just after the text."""
 
 
@@ -49,9 +45,9 @@ class Batch:
     follows is easy, and many.
     """
 
-    ids_BL: Tensor  # noqa: N815
-    answer_BL: Tensor  # noqa: N815
-    first_pad_B: Tensor  # noqa: N815
+    ids_BL: Tensor
+    answer_BL: Tensor
+    first_pad_B: Tensor
 
 
 class Batches:
@@ -81,9 +77,8 @@ class Batches:
     def _examples(self, index: int, rng: random.Random) -> list[Example]:
         """Enough examples for one pool, in the shares of the mixture."""
         total = POOL_BATCHES * self._tokens // 48
-        late = index * POOL_BATCHES >= LATE_FROM_STEP
         examples: list[Example] = []
-        for task, share in (LATE_MIXTURE if late else EARLY_MIXTURE).items():
+        for task, share in MIXTURE.items():
             source = draw(TASKS[task], f"train {self._seed} {index} {task}", held_out=False)
             examples += [next(source) for _ in range(round(total * share))]
         return examples

@@ -20,8 +20,12 @@ __all__ = ["diffusion_loss", "draw_masks", "next_token_loss"]
 PAD_WEIGHT = 0.1
 """Weight of a target after the first end-of-text token; those are many and easy."""
 
-LARGEST_WEIGHT = 4.0
+LARGEST_WEIGHT = 2.0
 """Bound of LLaDA's weight 1/t, whose variance is unbounded as t goes to 0."""
+
+
+WHOLE_TEXT_SHARE = 0.5
+"""A text without prompt is masked up to this share: beyond, it can only be guessed."""
 
 
 def draw_masks(batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -29,8 +33,8 @@ def draw_masks(batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor
 
     Returns boolean `masked_BL`, a subset of the answer, and `t_B` in (0, 1].  The ratios are
     stratified over the batch, as LLaDA masks every answer position with probability t.  In a
-    third of the rows everything from a random position on is masked besides, as it is while
-    semi-autoregressive blocks are decoded.
+    third of the rows with a prompt everything from a random position on is masked besides, as
+    it is while semi-autoregressive blocks are decoded.
     """
     rows, length = batch.ids_BL.shape
     offset = torch.rand((), generator=generator)
@@ -40,6 +44,8 @@ def draw_masks(batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor
     start_B = torch.rand(rows, generator=generator)
     tailed_B = torch.rand(rows, generator=generator) < 1 / 3
     begin_B = batch.answer_BL.int().argmax(dim=1)
+    t_B = torch.where(begin_B == 0, WHOLE_TEXT_SHARE * t_B, t_B)
+    tailed_B &= begin_B > 0
     tail_B = begin_B + (start_B * (batch.first_pad_B - begin_B)).long()
     after_BL = torch.arange(length) >= tail_B[:, None]
     masked_BL = (chance_BL < t_B[:, None]) | (after_BL & tailed_B[:, None])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -12,12 +13,12 @@ from dlmkit.builtin.tasks import MASK, TASKS, draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = [
     "ASSISTANT",
     "EOS",
     "USER",
+    "builtin_tokenizer",
     "chat_prompt",
     "special_id",
     "train_tokenizer",
@@ -53,8 +54,16 @@ def special_id(tokenizer: Tokenizer, token: str) -> int:
     return token_id
 
 
+def builtin_tokenizer() -> Tokenizer:
+    """The tokenizer of all built-in models.
+
+    It is kept as a file, because new merges would make the weights useless.
+    """
+    return Tokenizer.from_file(str(Path(__file__).parent / "tokenizer.json"))
+
+
 def train_tokenizer() -> Tokenizer:
-    """Learn the merges from a fixed sample of the training side of all tasks."""
+    """Learn new merges from a fixed sample of the training side of all tasks."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

@@ -27,7 +27,7 @@ from dlmkit.builtin.objective import diffusion_loss, next_token_loss
 from dlmkit.builtin.sizes import SIZES
 from dlmkit.builtin.state import TrainingState
 from dlmkit.builtin.tasks import MASK, TASKS
-from dlmkit.builtin.tokenizer import special_id, train_tokenizer
+from dlmkit.builtin.tokenizer import builtin_tokenizer, special_id
 from dlmkit.models.decoder import Decoder
 
 if TYPE_CHECKING:
@@ -38,8 +38,11 @@ if TYPE_CHECKING:
 __all__ = ["Run", "main", "train"]
 
 WARM_UP = 200
-DECAY_SHARE = 0.4
-"""Share of the steps, at the end, over which the learning rate falls to nothing."""
+PLATEAU_SHARE = 1 / 3
+"""Share of the steps at the peak learning rate."""
+
+DECAY_FROM = 0.6
+"""Share of the peak from which the learning rate then falls linearly to nothing."""
 
 
 @attrs.frozen(kw_only=True)
@@ -60,9 +63,11 @@ class Run:
 
 
 def rate_at(step: int, steps: int) -> float:
-    """Learning rate as a share of its peak: warm-up, plateau, linear decay."""
-    decay_steps = max(1, round(DECAY_SHARE * steps))
-    return max(0.0, min(1.0, (step + 1) / WARM_UP, (steps - step) / decay_steps))
+    """Learning rate as a share of its peak: warm-up, plateau, a drop, linear decay."""
+    plateau = PLATEAU_SHARE * steps
+    if step < plateau:
+        return min(1.0, (step + 1) / WARM_UP)
+    return DECAY_FROM * (steps - step) / (steps - plateau)
 
 
 def train(run: Run, console: Console) -> TrainingState:
@@ -71,7 +76,7 @@ def train(run: Run, console: Console) -> TrainingState:
     state = TrainingState(run.model, run.seed, device)
     if run.resume:
         state.load(run.out)
-    tokenizer = train_tokenizer()
+    tokenizer = builtin_tokenizer()
     loss_of = _loss(run, state, tokenizer, device)
     batches = Batches(tokenizer, run.seed, run.tokens).from_step(state.step)
     deadline = time.monotonic() + 60 * (run.minutes or float("inf"))

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a freshly trained tokenizer."""
+    """A folder with the tokenizer as it is written beside weights."""
     path = tmp_path_factory.mktemp("tokenizer")
-    module.write_tokenizer(module.train_tokenizer(), path)
+    module.write_tokenizer(module.builtin_tokenizer(), path)
     return path
 
 
@@ -50,7 +50,7 @@ def test_every_digit_is_a_token_of_its_own(tokenizer: Tokenizer, number: int) ->
 
 def test_no_token_joins_a_digit_with_anything(tokenizer: Tokenizer) -> None:
     """Digits occur in the vocabulary only alone."""
-    assert [] == [t for t in tokenizer.get_vocab() if len(t) > 1 and any(map(str.isdigit, t))]
+    assert [t for t in tokenizer.get_vocab() if len(t) > 1 and any(map(str.isdigit, t))] == []
 
 
 def test_words_of_the_tasks_are_single_tokens(tokenizer: Tokenizer) -> None:
@@ -65,21 +65,28 @@ def test_a_mask_stands_for_one_token_of_the_answer(tokenizer: Tokenizer) -> None
         assert len(tokenizer.encode(example.answer)) == len(tokenizer.encode(example.prompt))
 
 
+def test_learning_the_merges_anew_gives_a_tokenizer_of_the_same_kind() -> None:
+    """The recipe is kept with the file: same special tokens, words whole, digits apart."""
+    learnt = module.train_tokenizer()
+    tokens = ["<|user|>", "copy", ":", "Ġ", "1", "2", "Ġapple", "<|assistant|>"]
+    assert tokens == learnt.encode(module.chat_prompt("copy: 12 apple")).tokens
+
+
 def test_special_tokens_are_declared(folder: Path, tokenizer: Tokenizer) -> None:
     """End of text, padding and mask are named where loaders look for them."""
     config = json.loads((folder / "tokenizer_config.json").read_text())
-    assert (module.EOS, module.EOS, MASK) == (
+    assert (
         config["eos_token"],
         config["pad_token"],
         config["mask_token"],
-    )
+    ) == (module.EOS, module.EOS, MASK)
     for token in (module.EOS, module.USER, module.ASSISTANT, MASK):
         assert [token] == tokenizer.encode(token).tokens
 
 
 def test_the_chat_template_is_what_training_used() -> None:
     """One user message through the template is the prompt that the models know."""
-    template = Environment().from_string(module.CHAT_TEMPLATE)
+    template = Environment(autoescape=False).from_string(module.CHAT_TEMPLATE)  # noqa: S701 - plain text
     messages = [{"role": "user", "content": "copy: 1 2"}]
     rendered = template.render(messages=messages, add_generation_prompt=True)
     assert module.chat_prompt("copy: 1 2") == rendered
@@ -88,4 +95,4 @@ def test_the_chat_template_is_what_training_used() -> None:
 def test_an_unknown_special_token_is_an_error() -> None:
     """Asking a foreign tokenizer for our tokens fails clearly."""
     with pytest.raises(ValueError, match="no token"):
-        module.special_id(module.train_tokenizer(), "<|nothing|>")
+        module.special_id(module.builtin_tokenizer(), "<|nothing|>")

@@ -40,7 +40,7 @@ def list_operation(rng: random.Random) -> Example:
 
 def _pool(rng: random.Random, operation: str) -> tuple[str, ...]:
     """What the items are drawn from; words are never sorted."""
-    names = ["digits", "digits", "numbers", "letters"] + ["words"] * (operation != "sort")
+    names = ["digits", "digits", "digits", "numbers", "letters"] + ["words"] * (operation != "sort")
     return _POOLS[rng.choice(names)]
 
 

@@ -76,7 +76,7 @@ def _changes(story: Story) -> str:
 def _start(story: Story) -> None:
     """State the amount owned at first."""
     rng = story.rng
-    story.amount = rng.randint(2, 40)
+    story.amount = rng.randint(2, 30)
     verb = rng.choice(("has", "has", "has", "had", "buys", "finds", "collects"))
     story.sentences.append(f"{story.owner} {verb} {story.amount} {story.things}.")
 
@@ -111,7 +111,7 @@ def _change(story: Story) -> str:
     """One gain or loss, as a clause without its subject."""
     rng = story.rng
     gain = story.amount < 3 or (story.amount < LARGEST - 20 and rng.random() < 0.5)
-    n = rng.randint(1, 20) if gain else rng.randint(1, min(20, story.amount - 1))
+    n = rng.randint(1, 15) if gain else rng.randint(1, min(15, story.amount - 1))
     story.calculate(story.amount, "+" if gain else "-", n)
     clause = rng.choice(_GAINS if gain else _LOSSES)
     things = story.things if n > 1 else OBJECTS[story.things]
@@ -170,10 +170,10 @@ def _groups(story: Story) -> str:
 def _comparison(story: Story) -> str:
     """One person has more, fewer or several times as many; the sum is asked, or one part."""
     rng = story.rng
-    first = rng.randint(3, 30)
+    first = rng.randint(3, 25)
     relation, sign, n = rng.choice(
         (
-            ("{n} more {things} than {other}", "+", rng.randint(1, 20)),
+            ("{n} more {things} than {other}", "+", rng.randint(1, 15)),
             ("{n} fewer {things} than {other}", "-", rng.randint(1, first - 1)),
             ("{n} times as many {things} as {other}", "*", rng.randint(2, 3)),
         )
@@ -206,7 +206,7 @@ def _purchase(story: Story) -> str:
         return rng.choice(
             ("How much change does {} get?", "How many dollars does {} get back?")
         ).format(rng.choice((story.owner, story.pronoun.lower())))
-    extra = rng.randint(1, 20)
+    extra = rng.randint(1, 15)
     story.sentences.append(
         f"{story.owner} buys {count} {story.things} and a bag for {extra} dollars."
     )

@@ -1,0 +1,140 @@
+"""The training script: data, masks, losses, and runs that continue exactly."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from click.testing import CliRunner
+from rich.console import Console
+from safetensors.torch import load_file
+
+from dlmkit.builtin.accuracy import held_out
+from dlmkit.builtin.batches import POOL_BATCHES, Batch, Batches
+from dlmkit.builtin.objective import diffusion_loss, draw_masks, next_token_loss
+from dlmkit.builtin.state import ResumeError, TrainingState
+from dlmkit.builtin.tasks import MASK
+from dlmkit.builtin.tokenizer import EOS, builtin_tokenizer, special_id
+from dlmkit.builtin.train import Run, main, rate_at, train
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tokenizers import Tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    """The built-in tokenizer."""
+    return builtin_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def batch(tokenizer: Tokenizer) -> Batch:
+    """The first batch of a small run."""
+    return next(Batches(tokenizer, seed=1, tokens=512).from_step(0))
+
+
+def _run(out: Path, steps: int, *, resume: bool = False) -> TrainingState:
+    run = Run(model="drafter", steps=steps, out=out, tokens=256, resume=resume, measure_prompts=0)
+    return train(run, Console(file=io.StringIO()))
+
+
+def test_everything_after_the_prompt_is_answer_and_ends_in_padding(
+    batch: Batch, tokenizer: Tokenizer
+) -> None:
+    """Answers reach to the end of the row, and only end-of-text tokens follow the text."""
+    eos = special_id(tokenizer, EOS)
+    for ids, answer, first_pad in zip(
+        batch.ids_BL.tolist(), batch.answer_BL.tolist(), batch.first_pad_B.tolist(), strict=True
+    ):
+        begin = answer.index(True)
+        assert all(answer[begin:])
+        assert eos not in ids[: first_pad - 1]
+        assert {eos} >= set(ids[first_pad - 1 :])
+
+
+def test_batches_continue_from_any_step(tokenizer: Tokenizer) -> None:
+    """The batch of a step does not depend on where the run began, across pools too."""
+    batches = Batches(tokenizer, seed=1, tokens=512)
+    first = batches.from_step(0)
+    for _ in range(POOL_BATCHES + 1):
+        next(first)
+    later = next(batches.from_step(POOL_BATCHES + 1))
+    assert torch.equal(next(first).ids_BL, later.ids_BL)
+
+
+def test_only_answers_are_masked_and_every_ratio_occurs(batch: Batch) -> None:
+    """Prompts stay visible; rows of one batch range from hardly masked to fully masked."""
+    masked_BL, t_B = draw_masks(batch, torch.Generator().manual_seed(0))
+    assert not (masked_BL & ~batch.answer_BL).any()
+    assert t_B.min() > 0
+    share_B = masked_BL.sum(1) / batch.answer_BL.sum(1)
+    assert share_B.min() < 0.35
+    assert share_B.max() > 0.65
+
+
+def test_the_diffusion_loss_ignores_visible_answers(batch: Batch, tokenizer: Tokenizer) -> None:
+    """An untrained network has about the loss of guessing, whatever it is shown."""
+    network = TrainingState("drafter", 1, torch.device("cpu")).network
+    mask_id = special_id(tokenizer, MASK)
+    generator = torch.Generator().manual_seed(0)
+    loss = diffusion_loss(network, batch, mask_id, generator, torch.device("cpu"))
+    assert torch.log(torch.tensor(800.0)).item() == pytest.approx(loss.item(), abs=1.0)
+
+
+def test_the_guide_never_sees_the_token_it_predicts(batch: Batch) -> None:
+    """Changing the last token of a row changes no loss but its own."""
+    network = TrainingState("guide", 1, torch.device("cpu")).network
+    loss = next_token_loss(network, batch, torch.device("cpu"))
+    assert torch.log(torch.tensor(800.0)).item() == pytest.approx(loss.item(), abs=1.0)
+
+
+def test_the_learning_rate_warms_up_stays_and_falls_to_nothing() -> None:
+    """Warm-up, plateau and linear decay meet their ends."""
+    rates = [rate_at(step, 10_000) for step in range(10_000)]
+    assert rates[0] < 0.01
+    assert max(rates) == rates[3_000] == 1.0
+    assert 0 < rates[-1] < 0.001
+
+
+@pytest.mark.slow
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    """Two steps and two more give bit for bit what four steps give."""
+    whole = _run(tmp_path / "whole", 4)
+    _run(tmp_path / "parts", 2)
+    resumed = _run(tmp_path / "parts", 4, resume=True)
+    assert (whole.step, resumed.step) == (4, 4)
+    expected = load_file(tmp_path / "whole" / "state.safetensors")
+    actual = load_file(tmp_path / "parts" / "state.safetensors")
+    assert expected.keys() == actual.keys()
+    assert [name for name in expected if not torch.equal(expected[name], actual[name])] == []
+
+
+def test_resuming_nothing_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    """There is a clear message when the folder holds no state."""
+    state = TrainingState("drafter", 1, torch.device("cpu"))
+    with pytest.raises(ResumeError, match="start without --resume"):
+        state.load(tmp_path)
+
+
+def test_resuming_another_run_is_refused(tmp_path: Path) -> None:
+    """A state of another seed or model is not continued silently."""
+    TrainingState("drafter", 1, torch.device("cpu")).save(tmp_path)
+    with pytest.raises(ResumeError, match="--model drafter --seed 1"):
+        TrainingState("drafter", 2, torch.device("cpu")).load(tmp_path)
+    with pytest.raises(ResumeError, match="--model drafter --seed 1"):
+        TrainingState("guide", 1, torch.device("cpu")).load(tmp_path)
+
+
+def test_the_command_refuses_an_unknown_model() -> None:
+    """A misspelt model is a usage error."""
+    result = CliRunner().invoke(main, ["--model", "verfier"])
+    assert (result.exit_code, "verifier" in result.output) == (2, True)
+
+
+def test_evaluation_prompts_are_the_same_every_time() -> None:
+    """The held-out prompts of a seed are fixed."""
+    assert held_out("lists", 20, 3) == held_out("lists", 20, 3)
