@@ -36,7 +36,7 @@ def masks(
     is None without cached positions, the second where every query sees every fed position.
     """
     feed_BQ = plan.feed_BQ
-    allowed_BQQ = visible(pattern, feed_BQ, feed_BQ)
+    allowed_BQQ = _planned(pattern, plan, feed_BQ)
     if ragged or plan.feed_valid_BQ is not None:
         real_BQ = inside_BN.gather(1, feed_BQ)
         if plan.feed_valid_BQ is not None:
@@ -52,18 +52,26 @@ def masks(
     return _past_mask(pattern, plan, inside_BN)[:, None], mask_new
 
 
+def _planned(pattern: AttentionPattern, plan: Plan, key_BK: Tensor) -> Tensor | None:
+    """What the fed positions may see by the network's pattern and the plan's prefix."""
+    allowed_BQK = visible(pattern, plan.feed_BQ, key_BK)
+    if plan.prefix_B is None:
+        return allowed_BQK
+    prefix_B1 = plan.prefix_B[:, None]
+    open_BQK = (plan.feed_BQ >= prefix_B1)[:, :, None] | (key_BK < prefix_B1)[:, None, :]
+    return open_BQK if allowed_BQK is None else allowed_BQK & open_BQK
+
+
 def _past_mask(pattern: AttentionPattern, plan: Plan, inside_BN: Tensor) -> Tensor:
     feed_BQ, columns = plan.feed_BQ, inside_BN.shape[1]
-    valid_BQ = torch.ones_like(feed_BQ, dtype=torch.bool)
-    if plan.feed_valid_BQ is not None:
-        valid_BQ = plan.feed_valid_BQ
-    # A fed position is seen fresh, so its stored row is hidden; filler hides nothing.
-    target_BQ = torch.where(valid_BQ, feed_BQ, columns)
-    fed_BM = torch.zeros(feed_BQ.shape[0], columns + 1, dtype=torch.bool, device=feed_BQ.device)
-    fed_BN = fed_BM.scatter(1, target_BQ, valid_BQ)[:, :columns]
     assert plan.cached_BN is not None  # noqa: S101 - the caller has checked
-    readable_BN = plan.cached_BN & inside_BN & ~fed_BN
-    allowed_BQN = readable_BN[:, None, :] & valid_BQ[:, :, None]
-    slots_1N = torch.arange(columns, device=feed_BQ.device)[None]
-    pattern_BQN = visible(pattern, feed_BQ, slots_1N)
-    return allowed_BQN if pattern_BQN is None else allowed_BQN & pattern_BQN
+    # A fed position is seen fresh, so its stored row is hidden; filler hides nothing.
+    readable_BN = plan.cached_BN & inside_BN & ~plan.computed_BN(columns)
+    allowed_BQN = readable_BN[:, None, :]
+    if plan.feed_valid_BQ is not None:
+        allowed_BQN = allowed_BQN & plan.feed_valid_BQ[:, :, None]
+    slots_BN = torch.arange(columns, device=feed_BQ.device).expand_as(readable_BN)
+    pattern_BQN = _planned(pattern, plan, slots_BN)
+    if pattern_BQN is not None:
+        return allowed_BQN & pattern_BQN
+    return allowed_BQN.expand(-1, feed_BQ.shape[1], -1)

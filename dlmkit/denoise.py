@@ -92,17 +92,15 @@ class Denoise(Procedure):
         )
         for step in count():
             view = tracker.view(step, memory.values)
-            if not bool(view.eligible_BP.any()):
+            if not bool(view.live_B.any()):
                 return
             before_BN = canvas.tokens_BN
-            prediction = forecast.predict(session, view)
+            view, prediction = forecast.predict(session, view)
             proposals_BP = self.sample.propose(prediction, view)
             confidence_BP = self.confidence.score(proposals_BP, prediction, view)
-            confidence_BP = confidence_BP.masked_fill(~view.eligible_BP, -torch.inf)
+            confidence_BP = torch.where(view.eligible_BP, confidence_BP, -torch.inf)
             view = view.proposing(
-                Proposal(
-                    prediction=prediction, tokens_BP=proposals_BP, confidence_BP=confidence_BP
-                )
+                Proposal(prediction=prediction, tokens_BP=proposals_BP, confidence_BP=confidence_BP)
             )
             commit_BP = decision.select(prediction, confidence_BP, view)
             canvas.commit(view.positions_BP, commit_BP, proposals_BP, step)

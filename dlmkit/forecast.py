@@ -11,6 +11,7 @@ from __future__ import annotations
 import attrs
 from torch import Tensor
 
+from dlmkit.errors import EngineError
 from dlmkit.need import Need
 from dlmkit.plan import Plan
 from dlmkit.prediction import Prediction, score_pack
@@ -31,14 +32,23 @@ class Forecast:
     logits: tuple[LogitsTransform, ...]
     need: Need
 
-    def predict(self, session: Session, view: View) -> Prediction:
-        """Run one forward pass and return what the strategies of this step read."""
+    def predict(self, session: Session, view: View) -> tuple[View, Prediction]:
+        """Run one forward pass; return what the strategies of this step see and read.
+
+        A position without a prediction is not eligible in this step.
+
+        Raises:
+            EngineError: the cache policy computes no eligible position of a live row.
+        """
         ids_BN = view.tokens_BN
         for transform in self.inputs:
             ids_BN = transform.apply(ids_BN, view)
         variants = self.guide.variants(ids_BN, view) if self.guide else (ids_BN,)
         plan = self.cache.plan(view) if self.cache else Plan.full(ids_BN)
-        predictions = session.predict(variants, view.canvas, view.positions_BP, plan, self.need)
+        view = view if plan.whole else _narrowed(view, plan)
+        predictions = session.predict(
+            variants, view.canvas, view.positions_BP, plan, self.need, view.predicted_BP
+        )
         prediction = predictions[0]
         if self.guide:
             logits = [each.logits_BPV for each in predictions if each.logits_BPV is not None]
@@ -46,7 +56,9 @@ class Forecast:
             prediction = self._from_logits(edited_BPV, view)
         prediction = self._edit(prediction, view, "score")
         sampling = self._edit(prediction, view, "sampling")
-        return prediction if sampling is prediction else attrs.evolve(prediction, sampling=sampling)
+        if sampling is not prediction:
+            prediction = attrs.evolve(prediction, sampling=sampling)
+        return view, prediction
 
     def _edit(self, prediction: Prediction, view: View, stage: str) -> Prediction:
         """Apply the transforms of one stage; without any, return the very same prediction."""
@@ -62,3 +74,18 @@ class Forecast:
         return Prediction(
             pack=score_pack(logits_BPV, self.need, view.tokens_BP), logits_BPV=logits_BPV
         )
+
+
+def _narrowed(view: View, plan: Plan) -> View:
+    """The view of a step that predicts a part of the window."""
+    columns = view.tokens_BN.shape[1]
+    predicted_BP = plan.predicted_BP(view.positions_BP, view.info.logit_shift, columns)
+    narrowed = attrs.evolve(view, predicted_BP=predicted_BP)
+    # As in the session: a host read on the CPU only.
+    if predicted_BP.device.type == "cpu" and bool((view.live_B & ~narrowed.live_B).any()):
+        raise EngineError(
+            "the cache policy's plan feeds no position that could be decided",
+            hint="feed at least one undecided position of each row's block "
+            "(shifted families: the one before it)",
+        )
+    return narrowed

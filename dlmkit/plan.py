@@ -3,7 +3,7 @@
 Cache policies return plans and nothing else; the session turns a plan into tensors.  The store
 has one slot for each canvas position.
 
-Legend: B rows, N canvas positions, Q fed positions.
+Legend: B rows, N canvas positions, P window positions, Q fed positions.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class Plan:
     which see only themselves, are never kept and never read (None: no filler).  `cached_BN` marks
     stored positions that may be read (None: none); a fed position is never read from the store.
     `commit_BQ` marks fed positions whose fresh keys and values are stored (None: none).
+    `prefix_B` is the number of leading positions that see only each other (None: 0).
     `whole` says that `feed_BQ` is every position in order.
     """
 
@@ -30,6 +31,7 @@ class Plan:
     feed_valid_BQ: Tensor | None = None
     cached_BN: Tensor | None = None
     commit_BQ: Tensor | None = None
+    prefix_B: Tensor | None = None
     whole: bool = False
 
     @classmethod
@@ -39,3 +41,76 @@ class Plan:
         feed_BQ = torch.arange(columns, device=tokens_BN.device).expand(rows, columns)
         keep_BQ = torch.ones_like(feed_BQ, dtype=torch.bool) if commit else None
         return cls(feed_BQ=feed_BQ, commit_BQ=keep_BQ, whole=True)
+
+    @classmethod
+    def of(
+        cls,
+        compute_BN: Tensor,
+        *,
+        cached_BN: Tensor | None = None,
+        commit_BN: Tensor | None = None,
+        prefix_B: Tensor | None = None,
+    ) -> Plan:
+        """Compute the marked positions; rows may mark different numbers of them.
+
+        What is marked as cached and computed is computed; what is marked to be committed and is
+        not computed stays as it is.  The session cuts the plan to the width of the busiest row.
+        """
+        feed_BQ = compute_BN.int().argsort(dim=1, descending=True, stable=True)
+        return cls(
+            feed_BQ=feed_BQ,
+            feed_valid_BQ=compute_BN.gather(1, feed_BQ),
+            cached_BN=None if cached_BN is None else cached_BN & ~compute_BN,
+            commit_BQ=None if commit_BN is None else (commit_BN & compute_BN).gather(1, feed_BQ),
+            prefix_B=prefix_B,
+        )
+
+    def computed_BN(self, columns: int) -> Tensor:
+        """Which canvas positions are computed, bool."""
+        return self._marks(self.feed_valid_BQ, columns, otherwise=True)
+
+    def committed_BN(self, columns: int) -> Tensor:
+        """Which canvas positions are computed and stored, bool."""
+        return self._marks(self.commit_BQ, columns, otherwise=False)
+
+    def predicted_BP(self, positions_BP: Tensor, logit_shift: int, columns: int) -> Tensor:
+        """Which of these positions get a prediction from the positions that are fed, bool."""
+        source_BP = (positions_BP - logit_shift).clamp_min(0)
+        return self.computed_BN(columns).gather(1, source_BP)
+
+    def trimmed(self) -> Plan:
+        """Cut filler that no row needs, and a cache that no row reads; one small host read."""
+        if self.feed_valid_BQ is None:
+            return self
+        places_Q = torch.arange(1, self.feed_BQ.shape[1] + 1, device=self.feed_BQ.device)
+        used_B = torch.where(self.feed_valid_BQ, places_Q, 0).amax(dim=1)
+        full_B = self.feed_valid_BQ.sum(dim=1)
+        reads = used_B.new_zeros(()) if self.cached_BN is None else self.cached_BN.any().long()
+        width, fewest, reading = torch.stack((used_B.amax(), full_B.amin(), reads)).tolist()
+        return attrs.evolve(
+            self,
+            feed_BQ=self.feed_BQ[:, :width],
+            feed_valid_BQ=None if fewest == width else self.feed_valid_BQ[:, :width],
+            cached_BN=self.cached_BN if reading else None,
+            commit_BQ=None if self.commit_BQ is None else self.commit_BQ[:, :width],
+        )
+
+    def places_BN(self, columns: int) -> Tensor:
+        """Where among the fed positions each canvas position is, int64; -1 where it is not."""
+        order_BQ = torch.arange(self.feed_BQ.shape[1], device=self.feed_BQ.device)
+        place_BM = torch.full((self.feed_BQ.shape[0], columns + 1), -1, device=self.feed_BQ.device)
+        target_BQ = self._targets(self.feed_valid_BQ, columns, otherwise=True)
+        return place_BM.scatter(1, target_BQ, order_BQ.expand_as(target_BQ))[:, :columns]
+
+    def _marks(self, where_BQ: Tensor | None, columns: int, *, otherwise: bool) -> Tensor:
+        target_BQ = self._targets(where_BQ, columns, otherwise=otherwise)
+        marks_BM = torch.zeros(
+            self.feed_BQ.shape[0], columns + 1, dtype=torch.bool, device=self.feed_BQ.device
+        )
+        return marks_BM.scatter(1, target_BQ, True)[:, :columns]
+
+    def _targets(self, where_BQ: Tensor | None, columns: int, *, otherwise: bool) -> Tensor:
+        """The canvas position of each marked fed one; the others go beyond the end."""
+        if where_BQ is None:
+            return self.feed_BQ if otherwise else torch.full_like(self.feed_BQ, columns)
+        return torch.where(where_BQ, self.feed_BQ, columns)

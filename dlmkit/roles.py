@@ -140,13 +140,35 @@ class InputTransform(Strategy):
 
 
 class CachePolicy(Strategy):
-    """Decides what is computed and what is read from the key/value store."""
+    """Decides what is computed and what is read from the key/value store.
+
+    A position whose prediction a plan leaves out cannot be decided in that step; each live row
+    must keep at least one that can.  What the methods below say depends on the options.
+    """
 
     role = "cache"
 
     @abstractmethod
     def plan(self, view: View) -> Plan:
         """Return the plan of this step's forward pass."""
+
+    def provides(self) -> Literal["region", "block", "undecided", "some"]:
+        """Where every step has predictions.
+
+        In the whole region, in the current block, where that is undecided, or at some of that.
+        """
+        return "region"
+
+    def freezes(self) -> Literal["nothing", "blocks", "tokens"]:
+        """What keeps its keys and values even if a reviser changes part of it.
+
+        Nothing, the blocks that are not decoded now, or decided tokens of any block.
+        """
+        return "nothing"
+
+    def exact(self) -> bool:
+        """Whether predictions are those of computing everything in every step."""
+        return True
 
 
 class Guide(Strategy):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import attrs
 import torch
 from torch import Tensor
 
@@ -47,19 +48,27 @@ class Session:
         positions_BP: Tensor,
         plan: Plan,
         need: Need,
+        required_BP: Tensor | None = None,
     ) -> list[Prediction]:
         """Run one forward pass; return a prediction at `positions_BP` for each variant.
 
-        Variants are canvases `ids_BN` that share a plan and run as extra rows of one pass.
+        Variants are canvases `ids_BN` that share a plan and run as extra rows of one pass.  With
+        `required_BP`, what is predicted at other positions means nothing where it was not fed.
 
         Raises:
-            EngineError: a wanted position is not among the fed ones.
+            EngineError: a required position (None: any wanted one) is not among the fed ones, or
+                the plan reads what was never stored.
         """
-        repeat = len(variants)
+        plan, repeat = plan.trimmed(), len(variants)
         ids_BN = torch.cat(list(variants)) if repeat > 1 else variants[0]
         feed_BQ, want_BP = _repeat(plan.feed_BQ, repeat), _repeat(positions_BP, repeat)
         ids_BQ = ids_BN if plan.whole else ids_BN.gather(1, feed_BQ)
-        inputs = self._inputs(ids_BQ, ids_BN, want_BP, plan, canvas, repeat, need)
+        rows_BP = self._rows_of(positions_BP, plan, ids_BN.shape[1], required_BP)
+        inputs = attrs.evolve(
+            self._inputs(ids_BQ, ids_BN, plan, canvas, repeat),
+            want_BS=_repeat(rows_BP, repeat),
+            current_BS=ids_BN.gather(1, want_BP) if need.current else None,
+        )
         output = self.network.forward(inputs, need)
         self.counts = self.counts.plus(rows=ids_BQ.shape[0], fed=ids_BQ.numel())
         if plan.commit_BQ is not None:
@@ -68,50 +77,52 @@ class Session:
         return _split(output, repeat)
 
     def _inputs(
-        self,
-        ids_BQ: Tensor,
-        ids_BN: Tensor,
-        want_BP: Tensor,
-        plan: Plan,
-        canvas: Canvas,
-        repeat: int,
-        need: Need,
+        self, ids_BQ: Tensor, ids_BN: Tensor, plan: Plan, canvas: Canvas, repeat: int
     ) -> NetworkInputs:
+        """What is fed and what it sees, with nothing wanted yet."""
         past, new = masks(self.info.attention, plan, canvas.inside_BN, ragged=canvas.ragged)
+        if past is not None:
+            self._refuse_empty_reads(past, repeat)
         return NetworkInputs(
             ids_BQ=ids_BQ,
             positions_BQ=_repeat(plan.feed_BQ, repeat),
-            want_BS=self._rows_of(want_BP, plan, ids_BN.shape[1], repeat),
+            want_BS=ids_BQ[:, :0],
             mask_new_B1QQ=None if new is None else _repeat(new, repeat),
             past=None if past is None else self._store(ids_BN).content,
             mask_past_B1QC=None if past is None else _repeat(past, repeat),
-            current_BS=ids_BN.gather(1, want_BP) if need.current else None,
         )
 
-    def _rows_of(self, want_BP: Tensor, plan: Plan, columns: int, repeat: int) -> Tensor:
-        """Index into the fed positions of the row that predicts each wanted position."""
-        source_BP = (want_BP - self.info.logit_shift).clamp_min(0)
+    def _rows_of(
+        self, want_BP: Tensor, plan: Plan, columns: int, required_BP: Tensor | None
+    ) -> Tensor:
+        """Index into the fed positions of the row that predicts each wanted position.
+
+        It is 0 where no row does and none is required.
+        """
+        shift = self.info.logit_shift
+        source_BP = (want_BP - shift).clamp_min(0) if shift else want_BP
         if plan.whole:
             return source_BP
-        feed_BQ = _repeat(plan.feed_BQ, repeat)
-        valid_BQ = (
-            torch.ones_like(feed_BQ, dtype=torch.bool)
-            if plan.feed_valid_BQ is None
-            else _repeat(plan.feed_valid_BQ, repeat)
-        )
-        target_BQ = torch.where(valid_BQ, feed_BQ, columns)
-        index_BM = torch.full(
-            (feed_BQ.shape[0], columns + 1), -1, dtype=torch.int64, device=feed_BQ.device
-        )
-        order_BQ = torch.arange(feed_BQ.shape[1], device=feed_BQ.device).expand_as(feed_BQ)
-        rows_BP = index_BM.scatter(1, target_BQ, order_BQ)[:, :columns].gather(1, source_BP)
+        rows_BP = plan.places_BN(columns).gather(1, source_BP)
+        missing_BP = rows_BP < 0 if required_BP is None else (rows_BP < 0) & required_BP
         # On a GPU this read would stall the loop; there the conformance suite vouches for plans.
-        if rows_BP.device.type == "cpu" and bool((rows_BP < 0).any()):
+        if rows_BP.device.type == "cpu" and bool(missing_BP.any()):
             raise EngineError(
                 "the cache policy's plan does not feed a position whose prediction is wanted",
                 hint="feed every wanted position (shifted families: also the one before it)",
             )
-        return rows_BP
+        return rows_BP.clamp_min(0)
+
+    def _refuse_empty_reads(self, past_B1QN: Tensor, repeat: int) -> None:
+        """The same bargain with speed as above: a host read on the CPU only."""
+        if past_B1QN.device.type != "cpu":
+            return
+        read_BN = _repeat(past_B1QN.any(dim=2)[:, 0], repeat)
+        if self.store is None or bool((read_BN & ~self.store.filled_BN).any()):
+            raise EngineError(
+                "the cache policy's plan reads a position that was never stored",
+                hint="mark a position as cached only after a plan that commits it",
+            )
 
     def _store(self, ids_BN: Tensor) -> Store:
         if self.store is None:
@@ -125,6 +136,8 @@ def _repeat(x: Tensor, times: int) -> Tensor:
 
 def _split(output: NetworkOutput, repeat: int) -> list[Prediction]:
     """Cut the batch of a pass back into its variants."""
+    if repeat == 1:
+        return [Prediction(pack=output.pack, logits_BPV=output.logits_BSV)]
     rows = output.pack.lse_BP.shape[0] // repeat
     return [_part(output, slice(number * rows, (number + 1) * rows)) for number in range(repeat)]
 

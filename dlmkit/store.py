@@ -22,19 +22,28 @@ class Store:
     """Keys and values with the token each was computed from.
 
     `tag_BN` int64 is the token id at compute time, -1 where the slot is empty; comparing it with
-    the canvas tells which reads are stale.
+    the canvas tells which reads are stale.  `room` has one slot more than `tag_BN`: what a pass
+    computes and nobody keeps is written there, so that a commit touches the fed positions only.
     """
 
-    content: KeyValues
+    room: KeyValues
     tag_BN: Tensor
 
     @classmethod
     def allocate(cls, info: NetworkInfo, rows: int, slots: int) -> Store:
         """Zero-filled room for `rows` x `slots` positions in the network's dtype."""
-        shape = (info.layers, rows, info.kv_heads, slots, info.head_dim)
+        shape = (info.layers, rows, info.kv_heads, slots + 1, info.head_dim)
         keys, values = (torch.zeros(shape, dtype=info.dtype, device=info.device) for _ in range(2))
         tag_BN = torch.full((rows, slots), EMPTY, dtype=torch.int64, device=info.device)
-        return cls(content=KeyValues(keys_YBGCE=keys, values_YBGCE=values), tag_BN=tag_BN)
+        return cls(room=KeyValues(keys_YBGCE=keys, values_YBGCE=values), tag_BN=tag_BN)
+
+    @property
+    def content(self) -> KeyValues:
+        """Keys and values of all slots, as a network reads them."""
+        return KeyValues(
+            keys_YBGCE=self.room.keys_YBGCE[:, :, :, :-1],
+            values_YBGCE=self.room.values_YBGCE[:, :, :, :-1],
+        )
 
     @property
     def filled_BN(self) -> Tensor:
@@ -48,15 +57,12 @@ class Store:
     def commit(self, fresh: KeyValues, feed_BQ: Tensor, keep_BQ: Tensor, ids_BQ: Tensor) -> None:
         """Store the fresh keys and values of the kept positions; the rest is forgotten."""
         slots = self.tag_BN.shape[1]
-        source_BN, written_BN = _sources(feed_BQ, keep_BQ, slots)
-        for target, new in (
-            (self.content.keys_YBGCE, fresh.keys_YBGCE),
-            (self.content.values_YBGCE, fresh.values_YBGCE),
-        ):
-            index = source_BN[None, :, None, :, None].expand_as(target)
-            keep = written_BN[None, :, None, :, None]
-            target.copy_(torch.where(keep, new.gather(3, index), target))
-        self.tag_BN = torch.where(written_BN, ids_BQ.gather(1, source_BN), self.tag_BN)
+        target_BQ = torch.where(keep_BQ, feed_BQ, slots)
+        index = target_BQ[None, :, None, :, None].expand_as(fresh.keys_YBGCE)
+        self.room.keys_YBGCE.scatter_(3, index, fresh.keys_YBGCE)
+        self.room.values_YBGCE.scatter_(3, index, fresh.values_YBGCE)
+        tag_BM = torch.nn.functional.pad(self.tag_BN, (0, 1)).scatter(1, target_BQ, ids_BQ)
+        self.tag_BN = tag_BM[:, :slots]
 
     def truncate(self, length_B: Tensor) -> None:
         """Forget every slot at or beyond each row's length."""
@@ -70,25 +76,13 @@ class Store:
     def snapshot(self) -> Store:
         """Copy the store, to roll back to later."""
         copied = KeyValues(
-            keys_YBGCE=self.content.keys_YBGCE.clone(),
-            values_YBGCE=self.content.values_YBGCE.clone(),
+            keys_YBGCE=self.room.keys_YBGCE.clone(),
+            values_YBGCE=self.room.values_YBGCE.clone(),
         )
-        return Store(content=copied, tag_BN=self.tag_BN.clone())
+        return Store(room=copied, tag_BN=self.tag_BN.clone())
 
     def rollback(self, saved: Store) -> None:
         """Return to a snapshot, which stays usable."""
-        self.content.keys_YBGCE.copy_(saved.content.keys_YBGCE)
-        self.content.values_YBGCE.copy_(saved.content.values_YBGCE)
+        self.room.keys_YBGCE.copy_(saved.room.keys_YBGCE)
+        self.room.values_YBGCE.copy_(saved.room.values_YBGCE)
         self.tag_BN = saved.tag_BN.clone()
-
-
-def _sources(feed_BQ: Tensor, keep_BQ: Tensor, slots: int) -> tuple[Tensor, Tensor]:
-    """For each slot, the index of the fed position that fills it, and whether one does."""
-    rows, fed = feed_BQ.shape
-    target_BQ = torch.where(keep_BQ, feed_BQ, slots)
-    order_BQ = torch.arange(fed, device=feed_BQ.device).expand(rows, fed)
-    source_BM = torch.zeros(rows, slots + 1, dtype=torch.int64, device=feed_BQ.device)
-    written_BM = torch.zeros(rows, slots + 1, dtype=torch.bool, device=feed_BQ.device)
-    source_BM = source_BM.scatter(1, target_BQ, order_BQ)
-    written_BM = written_BM.scatter(1, target_BQ, keep_BQ)
-    return source_BM[:, :slots], written_BM[:, :slots]

@@ -47,7 +47,8 @@ class View:
     `step` counts this decode's earlier steps; `block_step_B` those since the row entered its
     block; `block_masks_B` the masks of the block at that time; `steps_per_block` the number of
     steps a block will take where the transfer rule fixes it, else None.  `positions_BP` are
-    canvas positions, with `inside_BP` false on filler.
+    canvas positions, with `inside_BP` false on filler.  `predicted_BP` is false where this step
+    computes no prediction (None: nowhere); strategies read predictions of the others only.
     """
 
     canvas: Canvas
@@ -59,6 +60,7 @@ class View:
     block_masks_B: Tensor
     positions_BP: Tensor
     inside_BP: Tensor
+    predicted_BP: Tensor | None = None
     steps_per_block: int | None = None
     memory: Mapping[int, Mapping[str, Tensor]] = attrs.field(factory=dict, repr=False)
     _proposal: Proposal | None = attrs.field(default=None, repr=False)
@@ -124,8 +126,14 @@ class View:
 
     @cached_property
     def open_BP(self) -> Tensor:
-        """Undecided positions of the window, in any block, in rows still decoded, bool."""
-        return self.masked_BP & ~self.canvas.done_B[:, None]
+        """Undecided positions of the window that can be decided now, in any block, bool."""
+        open_BP = self.masked_BP & ~self.canvas.done_B[:, None]
+        return open_BP if self.predicted_BP is None else open_BP & self.predicted_BP
+
+    @cached_property
+    def live_B(self) -> Tensor:
+        """Rows with something left to decide in their block, bool."""
+        return self.eligible_BP.any(dim=1)
 
     @cached_property
     def progress_B(self) -> Tensor:

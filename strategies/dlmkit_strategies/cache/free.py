@@ -1,0 +1,59 @@
+"""A cache that freezes finished blocks for good.
+
+Legend: B rows, N canvas positions.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+from torch import Tensor
+
+from dlmkit.plan import Plan
+from dlmkit.roles import CachePolicy
+from dlmkit.view import View
+from dlmkit_strategies.cache.marks import between, source_B, working
+
+__all__ = ["FreeCache"]
+
+
+@attrs.frozen
+class FreeCache(CachePolicy):
+    """Compute the block and everything after it; freeze a block as its last pass left it.
+
+    Nothing is ever computed again: the prompt stays as it was next to an answer of masks, and
+    the tokens that a block's last pass decided keep the keys and values of their masks.
+    Source: FlashDLM (arXiv:2505.21467), FreeCache, whose block ends with its quota; here with
+    its last mask.
+    """
+
+    name = "free-cache"
+
+    def plan(self, view: View) -> Plan:
+        """Everything in the first step, then from the block on."""
+        begin_B = source_B(view, view.block.start_B)
+        tail_BN = between(view, begin_B, view.canvas.length_B)
+        first = view.step == 0
+        return Plan.of(
+            working(view) if first else tail_BN & working(view),
+            cached_BN=None if first else ~tail_BN,
+            commit_BN=self._freezing(view),
+        )
+
+    def _freezing(self, view: View) -> Tensor:
+        """The block and what lies before it; given text behind it may never be in a block."""
+        past_BN = between(view, view.block.start_B.new_zeros(1), view.block.stop_B)
+        return past_BN | view.canvas.given_BN
+
+    def provides(self) -> Literal["block"]:
+        """Finished blocks are not computed again."""
+        return "block"
+
+    def freezes(self) -> Literal["blocks"]:
+        """Finished blocks."""
+        return "blocks"
+
+    def exact(self) -> bool:
+        """Frozen keys and values miss every later token."""
+        return False
