@@ -71,8 +71,8 @@ class Plugins:
             self.manager.register(module, name=f"{distribution}:{name}")
             self.manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
-            self.manager.unregister(module)
-            self._fail(name, distribution, str(error).splitlines()[0])
+            self._drop(module)
+            self._fail(name, distribution, "; ".join(str(error).splitlines()))
             return
         taken = {}
         for kind in ("components", "presets", "checks", "commands"):
@@ -80,6 +80,11 @@ class Plugins:
         self.loaded.append(
             LoadedPlugin(name, distribution, version, taken["components"], taken["presets"])
         )
+
+    def _drop(self, module: Any) -> None:
+        """Forget a plugin whose hooks are wrong; registration may have stopped half-way."""
+        if self.manager.get_hookcallers(module) is not None:
+            self.manager.unregister(module)
 
     def _take_in(self, module: Any, kind: str, name: str, distribution: str) -> int:
         implemented = getattr(self.manager.hook, f"dlmkit_{kind}").get_hookimpls()

@@ -71,7 +71,9 @@ class Fixed(Blocks):
         return self.length
 
     def length_problem(self, gen_length):
-        return f"{gen_length} is not a multiple of {self.length}" if gen_length % self.length else None
+        return (
+            f"{gen_length} is not a multiple of {self.length}" if gen_length % self.length else None
+        )
 
 
 @attrs.frozen

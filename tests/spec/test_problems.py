@@ -111,7 +111,8 @@ def test_all_problems_come_at_once_in_file_order(tmp_path, plugins) -> None:
          "did you mean 'canvas'?"),
         ("  sample: greedy", "  sample: greedy\n  exit: {use: prophet, span: {hihg: 3}}",
          "pipeline.exit.span has no option 'hihg'", "did you mean 'high'?"),
-        ("  sample: greedy", "  sample: greedy\n  exit: {use: prophet, strict: true, scope: canvas}",
+        ("  sample: greedy",
+         "  sample: greedy\n  exit: {use: prophet, strict: true, scope: canvas}",
          "a strict exit leaves blocks only", "write `scope: block`"),
         ("{use: threshold, threshold: 0.9}",
          "{use: when, condition: {}, then: threshold, otherwise: threshold}",
@@ -141,7 +142,9 @@ def test_a_number_is_never_made_from_anything_else(value: str, good, plugins) ->
 @pytest.mark.parametrize("value", ["'false'", "no", "0", "1", "null"])
 def test_a_flag_is_true_or_false(value: str, good, plugins) -> None:
     """Neither text nor numbers are flags."""
-    text = good.replace("  sample: greedy", f"  exit: {{use: prophet, strict: {value}}}\n  sample: greedy")
+    text = good.replace(
+        "  sample: greedy", f"  exit: {{use: prophet, strict: {value}}}\n  sample: greedy"
+    )
     message, _ = problem(text, plugins)
     assert message.startswith("pipeline.exit.strict must be true or false; got ")
 
@@ -164,15 +167,18 @@ def test_a_failed_plugin_is_named_where_a_name_is_unknown(good, plugins) -> None
     """The missing strategy may be in the plugin that could not be loaded."""
     plugins.failures.append(PluginFailure("annealed", "dlmkit-annealed", "ImportError: no x"))
     _, hint = problem(good.replace("sample: greedy", "sample: zzz"), plugins)
-    assert "it may be missing because of plugin 'annealed' of dlmkit-annealed: ImportError: no x" == hint
+    assert (
+        "it may be missing because of plugin 'annealed' of dlmkit-annealed: ImportError: no x"
+        == hint
+    )
 
 
 def test_warnings_do_not_stop_a_document(good, plugins) -> None:
     """They are kept with the document, with their position."""
     document = load_spec(
-        good.replace("{use: threshold, threshold: 0.9}", "{use: quota, steps_per_block: 32}").replace(
-            "  sample: greedy", "  sample: greedy\n  max_steps: 10"
-        ),
+        good.replace(
+            "{use: threshold, threshold: 0.9}", "{use: quota, steps_per_block: 32}"
+        ).replace("  sample: greedy", "  sample: greedy\n  max_steps: 10"),
         plugins=plugins,
     )
     assert ["<text>:7:14"] == [str(warning.mark) for warning in document.warnings]

@@ -92,7 +92,9 @@ class Trees:
         arguments = typing.get_args(kind)
         item = attrs.evolve(each, checks=())
         if typing.get_origin(kind) is tuple:
-            return tuple(self._value(inner, item, depth) for inner in self._items(arguments, item, depth))
+            return tuple(
+                self._value(inner, item, depth) for inner in self._items(arguments, item, depth)
+            )
         if typing.get_origin(kind) is dict:
             return {"main": self._value(arguments[1], item, depth)}
         if typing.get_origin(kind) is typing.Literal:
