@@ -16,10 +16,36 @@ if TYPE_CHECKING:
 @hookimpl
 def dlmkit_components() -> Iterable[type[Component]]:
     """List the strategies and model families of this package."""
-    from dlmkit_strategies import blocks, cache, confidence, guard, guide, logits, sample, stop, transfer
+    from dlmkit_strategies import (
+        background,
+        blocks,
+        cache,
+        confidence,
+        entropy_rules,
+        guard,
+        guide,
+        locality,
+        logits,
+        sample,
+        stop,
+        transfer,
+    )
     from dlmkit_strategies.families import FAMILIES
 
-    modules = (blocks, cache, confidence, guard, guide, logits, sample, stop, transfer)
+    modules = (
+        background,
+        blocks,
+        cache,
+        confidence,
+        entropy_rules,
+        guard,
+        guide,
+        locality,
+        logits,
+        sample,
+        stop,
+        transfer,
+    )
     strategies = (getattr(module, name) for module in modules for name in module.__all__)
     return (*strategies, *FAMILIES)
 

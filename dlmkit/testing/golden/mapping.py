@@ -64,6 +64,8 @@ def _named(rule: Any) -> set[str]:
     """Settings that a rule reads."""
     if isinstance(rule, str):
         return {rule}
+    if isinstance(rule, dict) and "resource" in rule:
+        return set()
     operands = rule["divide"] if isinstance(rule, dict) else rule
     return set().union(*map(_named, operands))
 
@@ -71,6 +73,8 @@ def _named(rule: Any) -> set[str]:
 def _value(rule: Any, settings: Mapping[str, Any]) -> Any:
     if isinstance(rule, str):
         return settings[rule]
+    if "resource" in rule:
+        return str(files("dlmkit.testing.golden") / rule["resource"])
     dividend, divisor = (_value(each, settings) for each in rule["divide"])
     if dividend % divisor:
         raise RequestError(
