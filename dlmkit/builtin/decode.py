@@ -1,99 +1,82 @@
-"""Greedy decoding of many prompts, one token per step, for measuring accuracy.
+"""Greedy completions of many prompts by a built-in checkpoint, for measuring its accuracy.
 
-Legend: B rows, L sequence positions, V vocabulary.
+Legend: B rows, L sequence positions.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - the name that every torch reader knows
 
 from dlmkit.builtin.tasks import MASK, Example
-from dlmkit.builtin.tokenizer import EOS, chat_prompt, special_id
+from dlmkit.builtin.tokenizer import EOS, builtin_tokenizer, chat_prompt, special_id
+from dlmkit.engine import LoadOptions
+from dlmkit.generation import Runner
+from dlmkit.models.loading import load_checkpoint
+from dlmkit.spec import load_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    from tokenizers import Tokenizer
+    from torch import Tensor
 
     from dlmkit.models.decoder import Decoder
 
-__all__ = ["complete"]
+__all__ = ["completions", "continuations"]
 
-ROWS = 32
+ROWS = 40
+"""Prompts decoded in one batch."""
 
 
-def complete(
-    network: Decoder, tokenizer: Tokenizer, examples: Sequence[Example], canvas: int = 32
-) -> list[str]:
-    """The completion of every example, up to the first end-of-text token."""
+def completions(folder: Path, examples: Sequence[Example], gen_length: int) -> list[str]:
+    """The answer of a diffusion checkpoint to every example of one task, one token per step.
+
+    This is LLaDA's low-confidence sampler at temperature 0, in blocks of 32.
+    """
+    overrides = [f"models.main={folder}", f"gen_length={gen_length}"]
+    runner = Runner.load(load_spec("llada", overrides))
+    texts: list[str] = []
+    for start in range(0, len(examples), ROWS):
+        chunk = examples[start : start + ROWS]
+        infill = chunk[0].whole_text
+        prompts = [example.prompt.replace(MASK, "<mask>") for example in chunk]
+        ids = runner.encode(prompts, "infill" if infill else "chat")
+        decode = runner.start(ids, infill=infill)
+        for _ in decode:
+            pass
+        texts += [result.text for result in decode.results()]
+    return texts
+
+
+def continuations(folder: Path, examples: Sequence[Example], gen_length: int) -> list[str]:
+    """The answer of the autoregressive guide to every example, the best token at each step."""
+    tokenizer = builtin_tokenizer()
     eos = special_id(tokenizer, EOS)
-    prompts = [_prompt_ids(tokenizer, example) for example in examples]
-    groups: dict[tuple[int, bool], list[int]] = defaultdict(list)
-    for index, example in enumerate(examples):
-        groups[len(prompts[index]), example.whole_text].append(index)
-    completions = [""] * len(examples)
-    for (length, whole), members in groups.items():
-        for start in range(0, len(members), ROWS):
-            chunk = members[start : start + ROWS]
-            filled = _fill(network, tokenizer, [prompts[i] for i in chunk], 0 if whole else canvas)
-            for i, ids in zip(chunk, filled, strict=True):
-                answer = ids if whole else ids[length:]
-                end = answer.index(eos) if eos in answer else len(answer)
-                completions[i] = tokenizer.decode(answer[:end], skip_special_tokens=False)
-    return completions
+    network = load_checkpoint(str(folder), LoadOptions(device="cpu")).decoder
+    texts = []
+    for example in examples:
+        prompt = tokenizer.encode(chat_prompt(example.prompt)).ids
+        ids = _continued(network, torch.tensor([prompt]), gen_length, eos)[len(prompt) :]
+        texts.append(tokenizer.decode([i for i in ids if i != eos], skip_special_tokens=False))
+    return texts
 
 
-def _fill(
-    network: Decoder, tokenizer: Tokenizer, prompts: list[list[int]], canvas: int
-) -> list[list[int]]:
-    """Prompts of equal length with `canvas` new tokens, and with every mask in them filled."""
-    ids_BL = torch.tensor(prompts, device=network.model.norm.weight.device)
-    if network.arch.attention.kind == "causal":
-        return _ids(_next_tokens(network, ids_BL, canvas))
-    mask_id = special_id(tokenizer, MASK)
-    return _ids(_unmask(network, F.pad(ids_BL, (0, canvas), value=mask_id), mask_id))
-
-
-def _ids(ids_BL: Tensor) -> list[list[int]]:
-    rows: list[list[int]] = ids_BL.tolist()
-    return rows
-
-
-def _prompt_ids(tokenizer: Tokenizer, example: Example) -> list[int]:
-    text = example.prompt if example.whole_text else chat_prompt(example.prompt)
-    ids: list[int] = tokenizer.encode(text).ids
+@torch.inference_mode()
+def _continued(network: Decoder, ids_1L: Tensor, count: int, eos: int) -> list[int]:
+    """The ids with up to `count` new ones, ending in the first end-of-text token."""
+    ids: list[int] = ids_1L[0].tolist()
+    past_k = past_v = None
+    fed_1Q = ids_1L
+    while count and ids[-1] != eos:
+        length, fed = len(ids), fed_1Q.shape[1]
+        positions_1Q = torch.arange(length - fed, length)[None]
+        mask_11QK = (positions_1Q[0, :, None] >= torch.arange(length))[None, None]
+        hidden_1QD, k, v = network(fed_1Q, positions_1Q, mask_11QK, past_k, past_v)
+        past_k = k if past_k is None else torch.cat((past_k, k), dim=-2)
+        past_v = v if past_v is None else torch.cat((past_v, v), dim=-2)
+        fed_1Q = network.head(hidden_1QD[:, -1:]).argmax(-1)
+        ids.append(int(fed_1Q))
+        count -= 1
     return ids
-
-
-@torch.no_grad()
-def _unmask(network: Decoder, ids_BL: Tensor, mask_id: int) -> Tensor:
-    """LLaDA's low-confidence decoding with one token per step and row, in one block."""
-    positions_BL = torch.arange(ids_BL.shape[1], device=ids_BL.device).expand_as(ids_BL)
-    for _ in range(int((ids_BL == mask_id).sum(1).max())):
-        masked_BL = ids_BL == mask_id
-        logits_BLV = network.head(network(ids_BL, positions_BL)[0]).float()
-        top_BL, best_BL = logits_BLV.softmax(-1).max(-1)
-        place_B1 = top_BL.masked_fill(~masked_BL, -1.0).argmax(1, keepdim=True)
-        chosen_B1 = best_BL.gather(1, place_B1)
-        keep_B1 = ids_BL.gather(1, place_B1)
-        wanted_B1 = masked_BL.gather(1, place_B1)
-        ids_BL = ids_BL.scatter(1, place_B1, torch.where(wanted_B1, chosen_B1, keep_B1))
-    return ids_BL
-
-
-@torch.no_grad()
-def _next_tokens(network: Decoder, ids_BL: Tensor, count: int) -> Tensor:
-    """Plain autoregressive decoding, without a key/value store."""
-    for _ in range(count):
-        length = ids_BL.shape[1]
-        positions_BL = torch.arange(length, device=ids_BL.device).expand_as(ids_BL)
-        causal = torch.ones(length, length, dtype=torch.bool, device=ids_BL.device).tril()
-        hidden_BLD = network(ids_BL, positions_BL, causal[None, None])[0]
-        best_B1 = network.head(hidden_BLD[:, -1:]).argmax(-1)
-        ids_BL = torch.cat((ids_BL, best_B1), dim=1)
-    return ids_BL

@@ -16,18 +16,13 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from safetensors.torch import load_file
-from tokenizers import Tokenizer
 
 from dlmkit.builtin import CHECKPOINTS, CheckpointName, checkpoint_path
 from dlmkit.builtin.accuracy import Accuracy, held_out
-from dlmkit.builtin.decode import complete
-from dlmkit.builtin.layout import llada_name
-from dlmkit.builtin.sizes import SIZES
+from dlmkit.builtin.decode import completions, continuations
 from dlmkit.builtin.tasks import TASKS
-from dlmkit.models.decoder import Decoder
 
-__all__ = ["Report", "load", "main", "measure"]
+__all__ = ["Report", "main", "measure"]
 
 SEED = 20_261_122
 """Seed of the evaluation prompts; training never draws from the held-out side at all."""
@@ -44,22 +39,12 @@ class Report:
     seconds: float
 
 
-def load(name: CheckpointName, folder: Path) -> tuple[Decoder, Tokenizer]:
-    """A built-in network in float32, and its tokenizer, from a checkpoint folder."""
-    network = Decoder(SIZES[name])
-    tensors = load_file(folder / "model.safetensors")
-    stored = (lambda key: key) if SIZES[name].qkv_bias else llada_name
-    network.load_state_dict({key: tensors[stored(key)].float() for key in network.state_dict()})
-    return network, Tokenizer.from_file(str(folder / "tokenizer.json"))
-
-
-def measure(
-    network: Decoder, tokenizer: Tokenizer, task: str, prompts: int, canvas: int = 32
-) -> Report:
+def measure(model: CheckpointName, folder: Path, task: str, prompts: int, canvas: int) -> Report:
     """Decode held-out prompts of one task and count the exact answers."""
     examples = held_out(task, prompts, SEED)
+    decode = continuations if model == "guide" else completions
     begin = time.perf_counter()
-    completions = complete(network, tokenizer, examples, canvas)
+    answers = decode(folder, examples, canvas)
     seconds = time.perf_counter() - begin
     by_kind: dict[str, list[int]] = defaultdict(list)
     by_size: dict[int, list[int]] = defaultdict(list)
@@ -68,7 +53,7 @@ def measure(
         by_size[example.size].append(index)
 
     def count(indices: list[int]) -> Accuracy:
-        return Accuracy.of([examples[i] for i in indices], [completions[i] for i in indices])
+        return Accuracy.of([examples[i] for i in indices], [answers[i] for i in indices])
 
     return Report(
         task=task,
@@ -135,11 +120,11 @@ def main(
     """Print the accuracy of a built-in model per task and kind of prompt."""
     if threads:
         torch.set_num_threads(threads)
-    network, tokenizer = load(model, folder or checkpoint_path(model))
+    folder = folder or checkpoint_path(model)
     tasks = [task for task in TASKS if task != "infill" or model != "guide"]
     console = Console(stderr=True)
     steps = track(tasks, "decoding", console=console, disable=not console.is_terminal)
-    reports = [measure(network, tokenizer, task, prompts, gen_length) for task in steps]
+    reports = [measure(model, folder, task, prompts, gen_length) for task in steps]
     if as_json:
         click.echo(_as_json(model, gen_length, reports))
     else:

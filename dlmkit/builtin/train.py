@@ -19,16 +19,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dlmkit.builtin import CHECKPOINTS, CheckpointName
-from dlmkit.builtin.accuracy import Accuracy, held_out
 from dlmkit.builtin.batches import Batch, Batches
-from dlmkit.builtin.decode import complete
+from dlmkit.builtin.evaluate import measure
 from dlmkit.builtin.layout import write_checkpoint
 from dlmkit.builtin.objective import diffusion_loss, next_token_loss
 from dlmkit.builtin.sizes import SIZES
 from dlmkit.builtin.state import TrainingState
 from dlmkit.builtin.tasks import MASK, TASKS
 from dlmkit.builtin.tokenizer import builtin_tokenizer, special_id
-from dlmkit.models.decoder import Decoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,15 +122,12 @@ def _attention(device: torch.device) -> AbstractContextManager[None]:
 def _checkpoint(run: Run, state: TrainingState, tokenizer: Tokenizer, console: Console) -> None:
     """Save the state and the averaged weights, and measure those on held-out prompts."""
     state.save(run.out)
-    arch = SIZES[run.model]
-    write_checkpoint(run.out / "checkpoint", arch, state.average, tokenizer)
-    network = Decoder(arch).to(state.network.model.norm.weight.device)
-    network.load_state_dict(state.average)
+    folder = run.out / "checkpoint"
+    write_checkpoint(folder, SIZES[run.model], state.average, tokenizer)
     for task in TASKS:
-        if run.measure_prompts and not (task == "infill" and arch.qkv_bias):
-            examples = held_out(task, run.measure_prompts, run.seed)
-            accuracy = Accuracy.of(examples, complete(network, tokenizer, examples))
-            console.log(f"step {state.step} {task}: {accuracy.solved}/{accuracy.total}")
+        if run.measure_prompts and not (task == "infill" and run.model == "guide"):
+            report = measure(run.model, folder, task, run.measure_prompts, canvas=32)
+            console.log(f"step {state.step} {task}: {report.overall.rate:.1%} exact")
 
 
 def _progress(console: Console) -> Progress:
