@@ -134,7 +134,8 @@ class Piecewise(Schedule):
 
     def at(self, elapsed_B: Tensor) -> Tensor:
         """Value of the last point whose time has come."""
-        times, values = torch.tensor(self.points, device=elapsed_B.device).unbind(dim=1)
+        columns = torch.tensor(self.points, device=elapsed_B.device).T.contiguous()
+        times, values = columns.unbind(dim=0)
         return values[torch.searchsorted(times, elapsed_B, right=True) - 1]
 
     def checked_values(self) -> tuple[Any, ...]:

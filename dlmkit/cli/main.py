@@ -27,7 +27,7 @@ class LazyGroup(click.Group):
         "ls": "List strategies, presets and other components.",
         "plugins": "List the installed plugins and what failed to load.",
         "schema": "Write the JSON Schema of specs, for editors.",
-        "show": "Explain a component or print a preset.",
+        "show": "Print a preset, or explain a component.",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

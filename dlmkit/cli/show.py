@@ -20,7 +20,7 @@ __all__ = ["command"]
 @click.option("--role", help="Show the component of this role only.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(name: str, *, role: str | None, as_json: bool) -> None:
-    """Explain the components called NAME, and print the preset of that name."""
+    """Print the preset NAME, or explain the components of that name."""
     from dlmkit.plugins import get_plugins
 
     plugins = get_plugins()
@@ -34,10 +34,13 @@ def command(name: str, *, role: str | None, as_json: bool) -> None:
         found = {"components": components, "preset": preset}
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    for facts in components:
-        _print(facts)
     if preset is not None:
         click.echo(preset.rstrip())
+        for facts in components:  # apart from the data, which may be redirected into a file
+            click.echo(f"see also: dlmkit show {name} --role {facts['role']}", err=True)
+        return
+    for facts in components:
+        _print(facts)
 
 
 def _components(plugins: Plugins, name: str, role: str | None) -> list[dict[str, Any]]:
