@@ -24,14 +24,17 @@ class Canvas:
     """A batch of rows being decoded.
 
     `tokens_BN` int64; `given_BN` true where the token was given (or is padding) and never
-    changes; `length_B` the end of each row; `start_B` its first undecided position when decoding
-    began; `commit_step_BN` int32, the step that decided a position, -1 before; `done_B` rows that
-    take no further part; `samples_B` int64 row identities for random numbers.  `region_width` is
-    the widest span from start to end, `ragged` whether lengths differ (both known on the host).
+    changes; `inside_BN` false on padding; `columns_N` the numbers of the positions; `length_B`
+    the end of each row; `start_B` its first undecided position when decoding began;
+    `commit_step_BN` int32, the step that decided a position, -1 before; `done_B` rows that take
+    no further part; `samples_B` int64 row identities for random numbers.  `region_width` is the
+    widest span from start to end, `ragged` whether lengths differ (both known on the host).
     """
 
     tokens_BN: Tensor
     given_BN: Tensor
+    inside_BN: Tensor
+    columns_N: Tensor
     length_B: Tensor
     start_B: Tensor
     samples_B: Tensor
@@ -41,6 +44,7 @@ class Canvas:
     commit_step_BN: Tensor
     done_B: Tensor
     initial_masks_B: Tensor
+    _masked: tuple[Tensor, Tensor] | None = attrs.field(default=None, repr=False)
 
     @classmethod
     def create(
@@ -70,10 +74,14 @@ class Canvas:
         padded = [row + [padding] * (width - len(row)) for row in rows]
         tokens_BN = torch.tensor(padded, dtype=torch.int64, device=device)
         masked_BN = tokens_BN == mask_id
+        length_B = torch.tensor(lengths, device=device)
+        columns_N = torch.arange(width, device=device)
         return cls(
             tokens_BN=tokens_BN,
             given_BN=~masked_BN,
-            length_B=torch.tensor(lengths, device=device),
+            inside_BN=columns_N < length_B[:, None],
+            columns_N=columns_N,
+            length_B=length_B,
             start_B=torch.tensor(starts, device=device),
             samples_B=torch.arange(first_sample, first_sample + len(rows), device=device),
             mask_id=mask_id,
@@ -86,14 +94,10 @@ class Canvas:
 
     @property
     def masked_BN(self) -> Tensor:
-        """Undecided positions."""
-        return (self.tokens_BN == self.mask_id) & ~self.given_BN
-
-    @property
-    def inside_BN(self) -> Tensor:
-        """Positions before the end of their row: everything but padding."""
-        columns_N = torch.arange(self.tokens_BN.shape[1], device=self.tokens_BN.device)
-        return columns_N < self.length_B[:, None]
+        """Undecided positions; given text and padding hold no mask."""
+        if self._masked is None or self._masked[0] is not self.tokens_BN:
+            self._masked = (self.tokens_BN, self.tokens_BN == self.mask_id)
+        return self._masked[1]
 
     def commit(self, positions_BP: Tensor, where_BP: Tensor, tokens_BP: Tensor, step: int) -> None:
         """Set the chosen positions to the given tokens; given text is never touched.
@@ -101,10 +105,10 @@ class Canvas:
         Positions set to the mask token count as undecided again.
         """
         where_BN, tokens_BN = self._spread(positions_BP, where_BP, tokens_BP)
-        where_BN &= ~self.given_BN
+        where_BN = where_BN & ~self.given_BN
         self.tokens_BN = torch.where(where_BN, tokens_BN, self.tokens_BN)
-        decided_BN = torch.where(tokens_BN == self.mask_id, -1, step).to(torch.int32)
-        self.commit_step_BN = torch.where(where_BN, decided_BN, self.commit_step_BN)
+        steps_BN = self.commit_step_BN.masked_fill(where_BN, step)
+        self.commit_step_BN = steps_BN.masked_fill(self.masked_BN, -1)
 
     def _spread(
         self, positions_BP: Tensor, where_BP: Tensor, tokens_BP: Tensor

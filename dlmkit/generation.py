@@ -183,7 +183,7 @@ class Decode:
         self.canvas = canvas
         self.seconds = 0.0
         self._keep_given = keep_given
-        self._live: dict[str, Tensor] = {}
+        self._live: dict[str, list[Tensor]] = {name: [] for name in runner.models}
         self._records = runner.document.pipeline.steps(context, canvas)
 
     def __iter__(self) -> Iterator[StepRecord]:
@@ -201,16 +201,17 @@ class Decode:
                 record = next(self._records)
         finally:
             self.seconds += perf_counter() - started
-        seen_B = self._live.get(record.network, torch.zeros_like(record.live_B, dtype=torch.int64))
-        self._live[record.network] = seen_B + record.live_B
+        self._live[record.network].append(record.live_B)
         return record
 
     def results(self) -> list[Result]:
         """Results of all rows as they stand; complete once the iteration has ended."""
-        rows, counts = self.canvas.tokens_BN.shape[0], self.context.counts()
-        idle_B = torch.zeros(rows, dtype=torch.int64)
-        nfe = {name: self._live.get(name, idle_B).tolist() for name in counts}
-        fed = sum(each.fed_positions for each in counts.values()) // rows
+        rows = self.canvas.tokens_BN.shape[0]
+        fed = sum(each.fed_positions for each in self.context.counts().values()) // rows
+        nfe = {
+            name: torch.stack(live).sum(dim=0).tolist() if live else [0] * rows
+            for name, live in self._live.items()
+        }
         ids = self.canvas.tokens_BN.tolist()
         starts, ends = self.canvas.start_B.tolist(), self.canvas.length_B.tolist()
         left = self.canvas.masked_BN.sum(dim=1).tolist()

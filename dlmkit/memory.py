@@ -52,7 +52,6 @@ class Memory:
 
     def advance(self, outcome: Outcome) -> None:
         """Ask each owner for its next state; forget what belongs to reopened positions."""
-        reopened_BN = outcome.reopened_BN
         for owner in self._owners:
             new = owner.advance(outcome)
             names = {field.name for field in owner.state}
@@ -62,7 +61,8 @@ class Memory:
                     f"but declares {sorted(names)}"
                 )
             self._values[id(owner)] = {
-                field.name: _forget(field, new[field.name], reopened_BN) for field in owner.state
+                field.name: _forget(field, new[field.name], outcome.reopened_BN)
+                for field in owner.state
             }
 
 

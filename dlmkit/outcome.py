@@ -5,6 +5,8 @@ Legend: B rows, N canvas positions, P window positions.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import attrs
 from torch import Tensor
 
@@ -14,7 +16,7 @@ from dlmkit.view import View
 __all__ = ["Outcome"]
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False, slots=False)
 class Outcome:
     """One finished step: the view it started from, its prediction, and what was done with it.
 
@@ -29,7 +31,7 @@ class Outcome:
     before_BN: Tensor
     after_BN: Tensor
 
-    @property
+    @cached_property
     def reopened_BN(self) -> Tensor:
         """Positions that were decided before the step and are masks after it."""
         mask = self.view.canvas.mask_id

@@ -60,7 +60,7 @@ class Prediction:
             chosen_BP = self.logits_BPV.gather(-1, tokens_BP[..., None])[..., 0]
             return chosen_BP.to(self.pack.lse_BP.dtype) - self.pack.lse_BP
         hit_BPK = self.pack.top_ids_BPK == tokens_BP[..., None]
-        return self.pack.top_logp_BPK.masked_fill(~hit_BPK, -torch.inf).amax(dim=-1)
+        return torch.where(hit_BPK, self.pack.top_logp_BPK, -torch.inf).amax(dim=-1)
 
 
 def score_pack(logits_BPV: Tensor, need: Need, current_BP: Tensor | None = None) -> ScorePack:

@@ -78,7 +78,7 @@ class StepRecord:
             positions_BP=outcome.view.positions_BP,
             proposals_BP=outcome.proposals_BP,
             confidence_BP=outcome.confidence_BP,
-            live_B=outcome.view.eligible_BP.any(dim=1),
+            live_B=outcome.view.live_B,
             block=outcome.view.block,
         )
 

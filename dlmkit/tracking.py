@@ -62,9 +62,8 @@ class Tracker:
 
     def _follow(self, block: BlockSpan) -> tuple[Tensor, Tensor]:
         """Steps since each row entered its block, and the block's masks at that time."""
-        columns_N = torch.arange(self.canvas.tokens_BN.shape[1], device=block.start_B.device)
-        within_BN = columns_N >= block.start_B[:, None]
-        within_BN &= columns_N < block.stop_B[:, None]
+        columns_N = self.canvas.columns_N
+        within_BN = (columns_N >= block.start_B[:, None]) & (columns_N < block.stop_B[:, None])
         masks_B = (self.canvas.masked_BN & within_BN).sum(dim=1)
         if self._index_B is None or self._step_B is None or self._masks_B is None:
             self._step_B, self._masks_B = torch.zeros_like(masks_B), masks_B

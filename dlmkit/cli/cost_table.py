@@ -18,9 +18,9 @@ _MOST_ROWS = 20
 
 
 def cost_table(results: Sequence[Result]) -> Table:
-    """Return one line for each prompt (the first twenty), and a sum for several.
+    """Return one line for each prompt (the first twenty), and the whole for several.
 
-    Seconds are those of the prompt's batch; the sum counts each batch once.
+    Seconds are those of the prompt's batch; the whole counts each batch once.
     """
     networks = list(results[0].nfe)
     table = Table(box=box.SIMPLE_HEAD, show_footer=len(results) > 1, header_style="dim")
@@ -28,8 +28,7 @@ def cost_table(results: Sequence[Result]) -> Table:
         table.add_column("prompt", "all", justify="right")
     table.add_column("tokens", str(sum(each.tokens for each in results)), justify="right")
     for name in networks:
-        total = str(sum(each.nfe[name] for each in results))
-        table.add_column(_forwards(name, networks), total, justify="right")
+        table.add_column(_forwards(name, networks), justify="right")
     table.add_column("tokens/forward", f"{_overall_rate(results):.2f}", justify="right")
     table.add_column("seconds", f"{_batch_seconds(results):.2f}", justify="right")
     for number, result in enumerate(results[:_MOST_ROWS], 1):

@@ -44,10 +44,8 @@ class FixedBlocks(Blocks):
 
     def current(self, canvas: Canvas) -> BlockSpan:
         """The block that holds the row's first mask; finished rows keep their last block."""
-        masked_BN = canvas.masked_BN
-        columns_N = torch.arange(masked_BN.shape[1], device=masked_BN.device)
         last_B = canvas.length_B - 1
-        first_B = torch.where(masked_BN, columns_N, last_B[:, None]).amin(dim=1)
+        first_B = torch.where(canvas.masked_BN, canvas.columns_N, last_B[:, None]).amin(dim=1)
         index_B = (first_B - canvas.start_B).clamp_min(0) // self.length
         start_B = canvas.start_B + index_B * self.length
         stop_B = torch.minimum(start_B + self.length, canvas.length_B)

@@ -20,10 +20,9 @@ def rank(confidence_BP: Tensor, eligible_BP: Tensor) -> Tensor:
     position.
     """
     lowest = torch.finfo(confidence_BP.dtype).min
-    key_BP = confidence_BP.clamp_min(lowest).masked_fill(~eligible_BP, -torch.inf)
+    key_BP = torch.where(eligible_BP, confidence_BP.clamp_min(lowest), -torch.inf)
     order_BP = key_BP.argsort(dim=-1, descending=True, stable=True)
-    places_BP = torch.arange(order_BP.shape[-1], device=order_BP.device).expand_as(order_BP)
-    return torch.empty_like(order_BP).scatter_(-1, order_BP, places_BP)
+    return order_BP.argsort(dim=-1)  # the inverse of a permutation is what sorts it
 
 
 def top_n(confidence_BP: Tensor, eligible_BP: Tensor, count: Tensor | int) -> Tensor:
@@ -36,6 +35,7 @@ def top_n(confidence_BP: Tensor, eligible_BP: Tensor, count: Tensor | int) -> Te
 
 def first_allowed(ids_BPK: Tensor, banned: int | None) -> Tensor:
     """The first candidate of each position that is not `banned`, `ids_BP`; needs two candidates."""
+    first_BP = ids_BPK[..., 0]
     if banned is None:
-        return ids_BPK[..., 0]
-    return torch.where(ids_BPK[..., 0] == banned, ids_BPK[..., 1], ids_BPK[..., 0])
+        return first_BP
+    return torch.where(first_BP == banned, ids_BPK[..., 1], first_BP)
