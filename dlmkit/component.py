@@ -52,6 +52,7 @@ class Component:
     Subclasses are decorated with `@attrs.frozen` and set `name` (kebab-case, unique in its
     role) and `version` (raised when the same options give different numbers).  `selector` is the
     key that holds the name in a spec; a role changes it only where `use` would read badly.
+    `elsewhere` is a role's advice for names that nothing installed offers.
     """
 
     role: ClassVar[str] = ""
@@ -59,6 +60,7 @@ class Component:
     version: ClassVar[int] = 1
     state: ClassVar[tuple[StateField, ...]] = ()
     selector: ClassVar[str] = "use"
+    elsewhere: ClassVar[str] = ""
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

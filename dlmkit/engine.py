@@ -5,18 +5,23 @@ An engine is a plugin; the torch engine is part of the core, compiled engines co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from dlmkit.component import Component
-from dlmkit.models.family import ModelFamily
-from dlmkit.models.special_ids import SpecialIds
-from dlmkit.models.tokenizer import Tokenizer
-from dlmkit.network import Network
+from dlmkit.errors import EngineError
 
-__all__ = ["Engine", "LoadOptions", "LoadedModel", "Provenance"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from dlmkit.models.family import ModelFamily
+    from dlmkit.models.special_ids import SpecialIds
+    from dlmkit.models.tokenizer import Tokenizer
+    from dlmkit.network import Network
+
+__all__ = ["Engine", "LoadOptions", "LoadedModel", "Provenance", "find_engine"]
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +73,7 @@ class Engine(Component):
     """Base of engines; subclasses are plugins registered under the role `engine`."""
 
     role = "engine"
+    elsewhere = "run `dlmkit doctor` to see which engines are usable here, and what to install"
 
     def load(self, reference: str, options: LoadOptions) -> LoadedModel:
         """Load the model that `reference` names.
@@ -77,3 +83,22 @@ class Engine(Component):
             EngineError: this engine cannot run it here.
         """
         raise NotImplementedError
+
+
+def find_engine(name: str) -> Engine:
+    """Return the registered engine of that name, with its default options.
+
+    Raises:
+        EngineError: no plugin offers it.
+    """
+    from dlmkit.plugins import get_plugins  # plugins name engines, which load models
+
+    registry = get_plugins().registry
+    cls: Any = registry.find(Engine.role, name)
+    if cls is None:
+        known = ", ".join(sorted(registry.of_role(Engine.role))) or "none"
+        raise EngineError(
+            f"no engine is called {name!r}; known are: {known}", hint=Engine.elsewhere
+        )
+    engine: Engine = cls()
+    return engine

@@ -47,7 +47,9 @@ _OPTIONS = (
         help="A built-in model, a folder or a hub id; NAME is the spec's name for it.",
     ),
     click.option(
-        "--engine", metavar="ENGINE", help="What runs the networks: torch, or one from a plugin."
+        "--engine",
+        metavar="ENGINE",
+        help="What runs the networks: torch, or one from a plugin; its options need --set.",
     ),
     click.option("--device", metavar="DEVICE", help="cpu, cuda or cuda:N; else the fastest."),
     click.option(
@@ -81,7 +83,9 @@ def document_from(
 
     Raises:
         SpecError, RequestError: with everything that is wrong.
+        EngineError: no engine has that name.
     """
+    from dlmkit.engine import find_engine
     from dlmkit.spec import load_spec
 
     document = load_spec(pipeline, overrides)
@@ -89,7 +93,8 @@ def document_from(
     if chosen:
         replaced = [f"models.{name}={json.dumps(repo)}" for name, repo in chosen.items()]
         document = load_spec(pipeline, [*replaced, *overrides])
-    wanted = {"engine": engine, "device": device, "dtype": dtype}
+    runs_on = None if engine is None else find_engine(engine)
+    wanted = {"engine": runs_on, "device": device, "dtype": dtype}
     changes: Any = {key: value for key, value in wanted.items() if value is not None}
     refs = {name: attrs.evolve(ref, **changes) for name, ref in document.models.items()}
     return attrs.evolve(document, models=refs)

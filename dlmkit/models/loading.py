@@ -6,8 +6,7 @@ from typing import Any
 
 import attrs
 
-from dlmkit.engine import Engine, LoadedModel, LoadOptions, Provenance
-from dlmkit.errors import EngineError
+from dlmkit.engine import Engine, LoadedModel, LoadOptions, Provenance, find_engine
 from dlmkit.models.decoder import Decoder
 from dlmkit.models.description import CheckpointDescription, describe_checkpoint
 from dlmkit.models.placement import choose_device, choose_dtype
@@ -74,7 +73,7 @@ def load_model(reference: str, *, engine: str | Engine = "torch", **options: Any
         ModelError: the checkpoint cannot be found or read.
         EngineError: the engine is unknown, or cannot run the model here.
     """
-    chosen = _engine(engine) if isinstance(engine, str) else engine
+    chosen = find_engine(engine) if isinstance(engine, str) else engine
     return chosen.load(reference, LoadOptions(**options))
 
 
@@ -99,19 +98,3 @@ def load_checkpoint(reference: str, options: LoadOptions) -> Checkpoint:
         progress=options.progress,
     )
     return Checkpoint(description=known, decoder=decoder, dtype_reason=reason)
-
-
-def _engine(name: str) -> Engine:
-    """Return the registered engine of that name, with its default options."""
-    from dlmkit.plugins import get_plugins  # plugins name engines, which load models
-
-    registry = get_plugins().registry
-    cls: Any = registry.find(Engine.role, name)
-    if cls is None:
-        known = ", ".join(sorted(registry.of_role(Engine.role))) or "none"
-        raise EngineError(
-            f"no engine is called {name!r}; known are: {known}",
-            hint="run `dlmkit doctor` to see which engines are usable here",
-        )
-    engine: Engine = cls()
-    return engine

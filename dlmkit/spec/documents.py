@@ -9,6 +9,7 @@ import attrs
 
 from dlmkit.bounds import at_least, not_empty
 from dlmkit.component import option
+from dlmkit.engine import Engine
 from dlmkit.roles import Procedure
 from dlmkit.spec.report import Problem
 
@@ -35,7 +36,7 @@ class ModelRef:
         None, doc="number format of the weights; null takes the one that suits the device"
     )
     device: str | None = option(None, doc="`cpu`, `cuda` or `cuda:1`; null takes the fastest")
-    engine: str | None = option(None, doc="what runs the network; null takes `torch`")
+    engine: Engine | None = option(None, doc="what runs the network; null takes `torch`")
     mask_id: int | None = option(
         None, doc="id of the mask token where the checkpoint does not say", check=at_least(0)
     )

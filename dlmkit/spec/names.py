@@ -75,9 +75,9 @@ class NameFinder:
     def _unknown(self, name: str, mark: Mark, base: type[Component]) -> None:
         known = list(self.registry.of_role(base.role))
         message = f"no {role_label(base)} is called {name!r}"
-        self._report(mark, message, self._unknown_hint(name, known))
+        self._report(mark, message, self._unknown_hint(name, known, base))
 
-    def _unknown_hint(self, name: str, known: list[str]) -> str | None:
+    def _unknown_hint(self, name: str, known: list[str], base: type[Component]) -> str | None:
         guess = nearest(name, known)
         if guess:
             return f"did you mean {guess!r}?"
@@ -86,7 +86,8 @@ class NameFinder:
             return f"{name!r} is {article(role_label(cls))}"
         for failure in self.plugins.failures:
             return f"it may be missing because of {failure}"
-        return one_of(known)
+        advice = (one_of(known), base.elsewhere)
+        return "; ".join(each for each in advice if each) or None
 
     def _report(self, mark: Mark, message: str, hint: str | None) -> None:
         self.problems.append(Problem(mark, message, hint))

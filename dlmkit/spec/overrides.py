@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["apply_overrides"]
 
+_MODEL_OPTION = 2
+"""Steps to an option of a model: `models`, then its name."""
+
 STEP = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)|\[([0-9]+)\]")
 
 
@@ -38,7 +41,8 @@ def apply_overrides(
         source = Source(f"--set #{number}", text, order=number)
         try:
             steps, value = _parse(source, problems)
-            root = _put(root, steps, value, is_model=steps[0].key == "models")  # type: ignore[assignment]
+            model_at = _MODEL_OPTION if steps[0].key == "models" else None
+            root = _put(root, steps, value, model_at=model_at)  # type: ignore[assignment]
         except SpecError as error:
             problems += error.problems
     return root, problems
@@ -94,15 +98,22 @@ def _steps(path: str, source: Source) -> list[_Step]:
     return steps
 
 
-def _put(node: Node | None, steps: Sequence[_Step], value: Node, *, is_model: bool) -> Node:
-    """Return the tree with `value` at the end of the steps."""
+def _put(
+    node: Node | None, steps: Sequence[_Step], value: Node, *, model_at: int | None = None
+) -> Node:
+    """Return the tree with `value` at the end of the steps.
+
+    `model_at` counts the steps to where bare text stands for a model and not for a component.
+    """
     if not steps:
         return value
     step, rest = steps[0], steps[1:]
     if isinstance(step.key, int):
         return _put_item(node, step, rest, value)
-    mapping = _as_mapping(node, step, "repo" if is_model else "use")
-    inner = _put(mapping.get(step.key), rest, value, is_model=is_model)
+    mapping = _as_mapping(node, step, "repo" if model_at == 0 else "use")
+    inner = _put(
+        mapping.get(step.key), rest, value, model_at=None if model_at is None else model_at - 1
+    )
     entries = {**mapping.entries, step.key: (step.mark, inner)}
     return MappingNode(mapping.mark, entries, mapping.size + inner.size)
 
@@ -113,7 +124,7 @@ def _put_item(node: Node | None, step: _Step, rest: Sequence[_Step], value: Node
     if index >= len(items):
         count = f"{len(items)} {'item' if len(items) == 1 else 'items'}"
         raise SpecError([Problem(step.mark, f"there is no item [{index}]; the list has {count}")])
-    inner = _put(items[index], rest, value, is_model=False)
+    inner = _put(items[index], rest, value)
     changed = (*items[:index], inner, *items[index + 1 :])
     mark = node.mark if node else step.mark
     return SequenceNode(mark, changed, 1 + sum(item.size for item in changed))
