@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import count
 
 import attrs
@@ -105,6 +106,15 @@ class Unequal(TransferRule):
 
     def select(self, confidence_BP, view):
         return best(confidence_BP, view)
+
+
+@breaks("survives a spec", limit=math.inf)
+@attrs.frozen
+class Boundless(BestPosition):
+    """Has an option that no spec can hold.  Source: dlmkit."""
+
+    name = "boundless"
+    limit: float = option(1.0, doc="a number")
 
 
 @breaks("writes to no input")

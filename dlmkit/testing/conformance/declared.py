@@ -6,11 +6,16 @@ import re
 from typing import Any
 
 import attrs
+import pluggy
 
 from dlmkit.component import Component, options_of, problem_with
 from dlmkit.memory import parts
-from dlmkit.plugins import component_problems
+from dlmkit.plugins import Plugins, component_problems
+from dlmkit.roles import Procedure
+from dlmkit.spec import Document, load_spec
+from dlmkit.spec.write import to_yaml
 from dlmkit.testing.conformance.case import Check, require
+from dlmkit.testing.conformance.pipelines import pipeline_around
 
 __all__ = ["DECLARED"]
 
@@ -61,10 +66,29 @@ def _equals_its_twin(component: Component) -> None:
     require(component == twin, "two objects with the same options are not equal")
 
 
+def _survives_a_spec(component: Component) -> None:
+    pipeline = (
+        component if isinstance(component, Procedure) else pipeline_around(component, blocks=None)
+    )
+    document = Document(name="round-trip", gen_length=8, pipeline=pipeline)
+    text = to_yaml(document)
+    again = load_spec(text, plugins=_plugins_of(pipeline))
+    require(again == document, f"its spec reads back as something else:\n{text}")
+
+
+def _plugins_of(pipeline: Component) -> Plugins:
+    """A registry of nothing but the classes in a tree, installed or not."""
+    plugins = Plugins(pluggy.PluginManager("dlmkit"))
+    for cls in {type(part) for part in parts(pipeline)}:
+        plugins.registry.add(cls, "dlmkit")
+    return plugins
+
+
 DECLARED: dict[str, Check] = {
     "documents every option": _documents_every_option,
     "names its source": _names_its_source,
     "has valid options": _has_valid_options,
     "is frozen": _is_frozen,
     "equals its twin": _equals_its_twin,
+    "survives a spec": _survives_a_spec,
 }

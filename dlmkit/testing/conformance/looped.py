@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dlmkit.testing.conformance.case import Check, require
 from dlmkit.testing.conformance.decoding import PROMPTS, Decoded, decode
 from dlmkit.testing.conformance.pipelines import pipeline_around
+from dlmkit.testing.conformance.scenes import attention_for
 from dlmkit.testing.plain import FoursInOrder
 from dlmkit.testing.toy import toy_network
 
@@ -15,15 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dlmkit.denoise import Denoise
+    from dlmkit.models.arch import AttentionPattern
     from dlmkit.network import Network
 
 __all__ = ["LOOPED", "decodes_of", "toy_networks"]
 
 
 @functools.cache
-def toy_networks(shift: int = 0) -> dict[str, Network]:
+def toy_networks(shift: int = 0, attention: AttentionPattern | None = None) -> dict[str, Network]:
     """The toy network under the name that pipelines use by default."""
-    return {"main": toy_network(logit_shift=shift)}
+    return {"main": toy_network(logit_shift=shift, attention=attention)}
 
 
 def pipelines(strategy: Any) -> Iterator[Denoise]:
@@ -42,7 +44,7 @@ def decodes_of(strategy: Any) -> tuple[Decoded, ...]:
 def _decode_all(strategy: Any) -> Iterator[Decoded]:
     for pipeline in pipelines(strategy):
         for shift in (0, 1):
-            yield decode(pipeline, toy_networks(shift))
+            yield decode(pipeline, toy_networks(shift, attention_for(strategy)))
 
 
 def _decodes_to_the_end(strategy: Any) -> None:
@@ -63,10 +65,11 @@ def _decodes_alike_with_the_same_seed(strategy: Any) -> None:
 
 
 def _decodes_a_row_as_it_does_alone(strategy: Any) -> None:
+    networks = toy_networks(attention=attention_for(strategy))
     for pipeline in pipelines(strategy):
-        together = decode(pipeline, toy_networks())
+        together = decode(pipeline, networks)
         for number, prompt in enumerate(PROMPTS):
-            alone = decode(pipeline, toy_networks(), [prompt], first_sample=number)
+            alone = decode(pipeline, networks, [prompt], first_sample=number)
             require(
                 alone.rows[0] == together.rows[number],
                 f"row {number} alone is {alone.rows[0]}, in a batch {together.rows[number]}",

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dlmkit.canvas import Canvas
 from dlmkit.memory import Memory, parts
+from dlmkit.models.arch import AttentionPattern
 from dlmkit.need import Need
 from dlmkit.noise import Noise
 from dlmkit.prediction import Prediction, score_pack
@@ -31,10 +32,13 @@ if TYPE_CHECKING:
     from dlmkit.component import Component
     from dlmkit.network import NetworkInfo
 
-__all__ = ["ALL", "EVERYTHING", "Row", "Scene", "needs_of", "rows", "scene", "toy_info"]
+__all__ = ["ALL", "EVERYTHING", "Row", "Scene", "attention_for", "needs_of", "rows", "scene", "toy_info"]
 
 REGION, BLOCK, LONGEST = 8, 4, 16
 STEP = 5
+
+DECIDING = frozenset({"exit", "guard", "revise", "transfer"})
+"""Roles whose view holds the proposals of the step."""
 
 EVERYTHING = Need(top=5, entropy=True, current=True, logits=True)
 """More statistics than any strategy may rely on without declaring them."""
@@ -82,6 +86,14 @@ def toy_info() -> NetworkInfo:
     """Facts about the toy network, with a token that ends a turn."""
     info = toy_network().info
     return attrs.evolve(info, eot_ids=(info.eos_ids[0] - 1,))
+
+
+def attention_for(component: Component) -> AttentionPattern | None:
+    """The attention that a component needs in order to work; None: any."""
+    required = {name for part in parts(component) for name in getattr(part, "requires", ())}
+    if "block-causal" in required:
+        return AttentionPattern(kind="block-causal", block=BLOCK)
+    return None
 
 
 def rows(*names: str) -> tuple[Row, ...]:
@@ -139,9 +151,10 @@ def _view(component: Component, chosen: Sequence[Row], *, region: bool) -> View:
     decided_here = [
         sum(row.block <= each < row.block + BLOCK for each in row.decided) for row in chosen
     ]
+    attention = attention_for(component)
     return View(
         canvas=canvas,
-        info=toy_info(),
+        info=attrs.evolve(toy_info(), attention=attention) if attention else toy_info(),
         noise=Noise(7, canvas.samples_B, STEP),
         step=STEP,
         block=block,

@@ -14,6 +14,7 @@ from dlmkit.plan import Plan
 from dlmkit.testing.conformance.calls import call, outputs
 from dlmkit.testing.conformance.case import Check, require
 from dlmkit.testing.conformance.pure import scenes_for
+from dlmkit.view import View
 
 __all__ = ["BLOCKS", "CACHE", "INPUTS"]
 
@@ -40,17 +41,31 @@ def _covers_a_mask_where_one_is_left(blocks: Any) -> None:
         )
 
 
-def _feeds_what_is_wanted(cache: Any) -> None:
+def _feeds_what_it_provides(cache: Any) -> None:
     for each in scenes_for(cache):
-        plan = call(cache, each)
+        plan, view = call(cache, each), each.view
         require(isinstance(plan, Plan), f"it returned {type(plan).__name__}, not a Plan")
-        fed_BN = outputs(cache, each)[0].tensor
-        source_BP = (each.view.positions_BP - each.view.info.logit_shift).clamp_min(0)
-        missing_BP = each.view.eligible_BP & ~fed_BN.gather(1, source_BP)
+        columns = view.tokens_BN.shape[1]
+        got_BP = plan.predicted_BP(view.positions_BP, view.info.logit_shift, columns)
+        silent_B = view.live_B & ~(got_BP & view.eligible_BP).any(dim=1)
+        require(not bool(silent_B.any()), f"rows {silent_B.nonzero().tolist()} can decide nothing")
+        missing_BP = _promised(cache, view) & view.live_B[:, None] & ~got_BP
         require(
             not bool(missing_BP.any()),
-            f"predictions are wanted but not computed at {missing_BP.nonzero().tolist()}",
+            f"it provides {cache.provides()!r}, but computes no prediction at "
+            f"{missing_BP.nonzero().tolist()}",
         )
+
+
+def _promised(cache: Any, view: View) -> Tensor:
+    """Where a policy says that every step has predictions."""
+    where = {
+        "region": view.inside_BP,
+        "block": view.in_block_BP,
+        "undecided": view.eligible_BP,
+        "some": torch.zeros_like(view.inside_BP),
+    }
+    return where[cache.provides()]
 
 
 def _feeds_no_position_twice(cache: Any) -> None:
@@ -77,7 +92,7 @@ BLOCKS: dict[str, Check] = {
     "covers a mask where one is left": _covers_a_mask_where_one_is_left,
 }
 CACHE: dict[str, Check] = {
-    "feeds what is wanted": _feeds_what_is_wanted,
+    "feeds what it provides": _feeds_what_it_provides,
     "feeds no position twice": _feeds_no_position_twice,
 }
 INPUTS: dict[str, Check] = {"feeds token ids": _feeds_token_ids}

@@ -41,6 +41,8 @@ class SamplerMap:
                     f"{path}={json.dumps(_value(rule, settings))}"
                     for path, rule in variant["set"].items()
                 ]
+                fixed = variant.get("fixed", {}).items()
+                overrides += [f"{path}={json.dumps(value)}" for path, value in fixed]
                 return load_spec(variant["preset"], overrides)
         return None
 
