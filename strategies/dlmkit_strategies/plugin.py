@@ -17,32 +17,40 @@ if TYPE_CHECKING:
 def dlmkit_components() -> Iterable[type[Component]]:
     """List the strategies and model families of this package."""
     from dlmkit_strategies import (
+        agreement,
         background,
         blocks,
         cache,
         confidence,
+        deferral,
         entropy_rules,
         guard,
         guide,
         locality,
         logits,
+        order,
         sample,
+        stability,
         stop,
         transfer,
     )
     from dlmkit_strategies.families import FAMILIES
 
     modules = (
+        agreement,
         background,
         blocks,
         cache,
         confidence,
+        deferral,
         entropy_rules,
         guard,
         guide,
         locality,
         logits,
+        order,
         sample,
+        stability,
         stop,
         transfer,
     )

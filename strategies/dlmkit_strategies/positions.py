@@ -1,0 +1,35 @@
+"""State by canvas position, read and written through the window of a step.
+
+Legend: B rows, N canvas positions, P window positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dlmkit.view import View
+
+__all__ = ["read", "write"]
+
+
+def read(state_BN: Tensor, view: View) -> Tensor:
+    """Values at the window's positions, `state_BP`, or `state_BPV` of a state with tokens."""
+    return state_BN.gather(1, _index(view.positions_BP, state_BN))
+
+
+def write(state_BN: Tensor, values_BP: Tensor, where_BP: Tensor, view: View) -> Tensor:
+    """The state with new values where `where_BP` says so; filler is never written."""
+    columns = state_BN.shape[1]
+    target_BP = view.positions_BP.masked_fill(~(where_BP & view.inside_BP), columns)
+    spare = state_BN.new_zeros(state_BN.shape[0], 1, *state_BN.shape[2:])
+    wider = torch.cat((state_BN, spare), dim=1)
+    index = _index(target_BP, state_BN)
+    return wider.scatter(1, index, values_BP.to(state_BN.dtype))[:, :columns]
+
+
+def _index(positions_BP: Tensor, state_BN: Tensor) -> Tensor:
+    """The index in the form that gather and scatter want for the state's dimensions."""
+    if state_BN.ndim == 2:
+        return positions_BP
+    return positions_BP[..., None].expand(*positions_BP.shape, state_BN.shape[-1])
