@@ -52,7 +52,9 @@ class ModelError(DlmkitError):
 
 
 class EngineError(DlmkitError):
-    """An engine is unusable here, or failed while running (for example: out of memory)."""
+    """An engine is unknown, unusable here, or too small for what was asked (out of memory)."""
+
+    exit_code = 2
 
 
 class StrategyError(DlmkitError):

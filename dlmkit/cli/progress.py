@@ -6,12 +6,20 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["error_console", "loading_bar", "waiting"]
+__all__ = ["error_console", "loading_bar", "repeats_bar", "waiting"]
 
 
 def error_console() -> Console:
@@ -51,3 +59,20 @@ def loading_bar(console: Console, *, shown: bool = True) -> Iterator[Callable[[i
         yield report
     finally:
         bar.stop()
+
+
+@contextmanager
+def repeats_bar(console: Console, total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar that moves by one with each call of what it gives."""
+    bar = Progress(
+        TextColumn("[dim]decoding[/]"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    task = bar.add_task("decoding", total=total)
+    with bar:
+        yield lambda: bar.advance(task)

@@ -1,0 +1,1 @@
+"""Measuring how fast a pipeline decodes, and where the time goes."""
