@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dlmkit.builtin.tasks import TASKS, Example, draw
+from dlmkit.builtin.tasks.drills import drill
 from dlmkit.builtin.tokenizer import EOS, chat_prompt, special_id
 
 if TYPE_CHECKING:
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Batches"]
 
-MIXTURE = {"word problems": 0.38, "lists": 0.40, "choice": 0.13, "infill": 0.09}
-"""Share of every task among the examples."""
+MIXTURE = {"word problems": 0.24, "lists": 0.42, "choice": 0.06, "infill": 0.06}
+"""Share of every task among the examples; the rest are drills."""
 
 POOL_BATCHES = 16
 """Batches cut at once from one pool of examples, so that rows of a batch have like lengths."""
 
-CANVASES = ((0.40, 32), (0.05, 64), (0.02, 128))
+CANVASES = ((0.25, 32), (0.03, 64), (0.01, 128))
 """Share of batches whose canvases have this length at least; the rest end just after the text."""
 
 
@@ -48,6 +49,15 @@ class Batch:
     ids_BL: Tensor
     answer_BL: Tensor
     first_pad_B: Tensor
+
+
+@attrs.frozen
+class Row:
+    """Ids and which of them are targets; `ends` makes the padding after them a target too."""
+
+    ids: list[int]
+    answer: list[bool]
+    ends: bool
 
 
 class Batches:
@@ -66,44 +76,51 @@ class Batches:
 
     def _pool(self, index: int) -> list[Batch]:
         """The batches of one pool, in random order."""
-        rng = random.Random(f"pool {self._seed} {index}")  # noqa: S311
-        rows = self._encode(self._examples(index, rng))
-        rows.sort(key=lambda row: (len(row[0]) + len(row[1]), rng.random()))
+        rng = random.Random(f"pool {self._seed} {index}")  # noqa: S311 - examples, not secrets
+        total = POOL_BATCHES * self._tokens // 48
+        rows = [*self._example_rows(index, total), *self._drill_rows(index, total)]
+        rows.sort(key=lambda row: (len(row.ids), rng.random()))
         count = len(rows) // POOL_BATCHES
         batches = [self._batch(rows[i * count : (i + 1) * count], rng) for i in range(POOL_BATCHES)]
         rng.shuffle(batches)
         return batches
 
-    def _examples(self, index: int, rng: random.Random) -> list[Example]:
-        """Enough examples for one pool, in the shares of the mixture."""
-        total = POOL_BATCHES * self._tokens // 48
+    def _example_rows(self, index: int, total: int) -> list[Row]:
+        """Examples in the shares of the mixture; a whole text is all answer."""
         examples: list[Example] = []
         for task, share in MIXTURE.items():
             source = draw(TASKS[task], f"train {self._seed} {index} {task}", held_out=False)
             examples += [next(source) for _ in range(round(total * share))]
-        return examples
-
-    def _encode(self, examples: list[Example]) -> list[tuple[list[int], list[int]]]:
-        """Prompt and answer ids; a whole text is all answer."""
         prompts = ["" if e.whole_text else chat_prompt(e.prompt) for e in examples]
         encoded = zip(
             self._tokenizer.encode_batch(prompts),
             self._tokenizer.encode_batch([e.answer for e in examples]),
             strict=True,
         )
-        return [(prompt.ids, answer.ids) for prompt, answer in encoded]
+        return [
+            Row(prompt.ids + answer.ids, [False] * len(prompt) + [True] * len(answer), ends=True)
+            for prompt, answer in encoded
+        ]
 
-    def _batch(self, rows: list[tuple[list[int], list[int]]], rng: random.Random) -> Batch:
+    def _drill_rows(self, index: int, total: int) -> list[Row]:
+        """Equations whose results are the only targets."""
+        rng = random.Random(f"drill {self._seed} {index}")  # noqa: S311 - examples, not secrets
+        count = round(total * (1 - sum(MIXTURE.values())))
+        encoded = self._tokenizer.encode_batch([drill(rng) for _ in range(count)])
+        return [Row(each.ids, _results(each.tokens), ends=False) for each in encoded]
+
+    def _batch(self, rows: list[Row], rng: random.Random) -> Batch:
         """Rows filled with end-of-text up to one common length."""
         length = _length(rows, rng)
         ids_BL = np.full((len(rows), length), self._eos)
         answer_BL = np.zeros((len(rows), length), dtype=bool)
         first_pad_B = np.zeros(len(rows), dtype=int)
-        for row, (prompt, answer) in enumerate(rows):
-            end = len(prompt) + len(answer)
-            ids_BL[row, :end] = prompt + answer
-            answer_BL[row, len(prompt) :] = True
-            first_pad_B[row] = end + 1
+        for number, row in enumerate(rows):
+            end = len(row.ids)
+            ids_BL[number, :end] = row.ids
+            answer_BL[number, :end] = row.answer
+            answer_BL[number, end:] = row.ends
+            first_pad_B[number] = end + 1
         return Batch(
             ids_BL=torch.from_numpy(ids_BL),
             answer_BL=torch.from_numpy(answer_BL),
@@ -111,12 +128,23 @@ class Batches:
         )
 
 
-def _length(rows: list[tuple[list[int], list[int]]], rng: random.Random) -> int:
+def _results(tokens: list[str]) -> list[bool]:
+    """Which tokens of a drill stand between an equals sign and the end of its line."""
+    inside, found = False, []
+    for piece in tokens:
+        inside = inside and piece.isdigit()
+        found.append(inside)
+        inside = inside or piece == "="
+    return found
+
+
+def _length(rows: list[Row], rng: random.Random) -> int:
     """A common length that holds every row, with the canvas lengths of `CANVASES`."""
-    tight = max(len(prompt) + len(answer) for prompt, answer in rows) + rng.randint(0, 12)
+    tight = max(len(row.ids) for row in rows) + rng.randint(0, 12)
     chance = rng.random()
     for share, canvas in CANVASES:
         if chance < share:
-            return max(tight, max(len(prompt) for prompt, _ in rows) + canvas)
+            prompts = [row.answer.index(True) for row in rows if row.ends]
+            return max(tight, max(prompts, default=0) + canvas)
         chance -= share
     return tight
