@@ -186,7 +186,7 @@ class Refresh(CachePolicy):
     Source: dlmkit.
     """
 
-    name = "refresh"
+    name = "recompute"
 
     def plan(self, view: View) -> Plan:
         """A whole pass that is kept."""

@@ -32,7 +32,17 @@ if TYPE_CHECKING:
     from dlmkit.component import Component
     from dlmkit.network import NetworkInfo
 
-__all__ = ["ALL", "EVERYTHING", "Row", "Scene", "attention_for", "needs_of", "rows", "scene", "toy_info"]
+__all__ = [
+    "ALL",
+    "EVERYTHING",
+    "Row",
+    "Scene",
+    "attention_for",
+    "needs_of",
+    "rows",
+    "scene",
+    "toy_info",
+]
 
 REGION, BLOCK, LONGEST = 8, 4, 16
 STEP = 5

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dlmkit.plan import Plan
-from dlmkit.testing.conformance.calls import call, outputs
+from dlmkit.testing.conformance.calls import call
 from dlmkit.testing.conformance.case import Check, require
 from dlmkit.testing.conformance.pure import scenes_for
 from dlmkit.view import View
@@ -41,7 +41,7 @@ def _covers_a_mask_where_one_is_left(blocks: Any) -> None:
         )
 
 
-def _feeds_what_it_provides(cache: Any) -> None:
+def _feeds_what_is_wanted(cache: Any) -> None:
     for each in scenes_for(cache):
         plan, view = call(cache, each), each.view
         require(isinstance(plan, Plan), f"it returned {type(plan).__name__}, not a Plan")
@@ -92,7 +92,7 @@ BLOCKS: dict[str, Check] = {
     "covers a mask where one is left": _covers_a_mask_where_one_is_left,
 }
 CACHE: dict[str, Check] = {
-    "feeds what it provides": _feeds_what_it_provides,
+    "feeds what is wanted": _feeds_what_is_wanted,
     "feeds no position twice": _feeds_no_position_twice,
 }
 INPUTS: dict[str, Check] = {"feeds token ids": _feeds_token_ids}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import yaml
 
-from dlmkit.errors import RequestError
 from dlmkit.spec import Document, load_spec
+from dlmkit.testing.golden.expressions import names_in, value_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,21 +28,26 @@ class SamplerMap:
 
     variants: Mapping[str, list[Mapping[str, Any]]]
 
-    def document_for(self, sampler: str, settings: Mapping[str, Any]) -> Document | None:
+    def document_for(
+        self, sampler: str, settings: Mapping[str, Any], *, prompt_length: int = 0
+    ) -> Document | None:
         """Return the checked spec that decodes like the sampler, or None where nothing fits.
+
+        Rules may read `prompt_length` as if it were a setting.
 
         Raises:
             RequestError: a division of settings leaves a remainder.
             SpecError: the variant names options that do not exist.
         """
+        values = {**settings, "prompt_length": prompt_length}
         for variant in self.variants.get(sampler, ()):
             if _agrees(variant, settings):
-                overrides = [
-                    f"{path}={json.dumps(_value(rule, settings))}"
+                fixed = variant.get("fixed", {}).items()
+                overrides = [f"{path}={json.dumps(value)}" for path, value in fixed]
+                overrides += [
+                    f"{path}={json.dumps(value_of(rule, values))}"
                     for path, rule in variant["set"].items()
                 ]
-                fixed = variant.get("fixed", {}).items()
-                overrides += [f"{path}={json.dumps(value)}" for path, value in fixed]
                 return load_spec(variant["preset"], overrides)
         return None
 
@@ -55,32 +60,8 @@ def load_sampler_map(path: Path | None = None) -> SamplerMap:
 
 def _agrees(variant: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     fixed = variant["when"]
-    known = {*fixed, *variant.get("unread", ()), *_named(list(variant["set"].values()))}
+    known = {*fixed, *variant.get("unread", ()), *names_in([*variant["set"].values()])}
     return settings.keys() <= known and all(
         settings.get(name) is not None if value == GIVEN else settings.get(name) == value
         for name, value in fixed.items()
     )
-
-
-def _named(rule: Any) -> set[str]:
-    """Settings that a rule reads."""
-    if isinstance(rule, str):
-        return {rule}
-    if isinstance(rule, dict) and "resource" in rule:
-        return set()
-    operands = rule["divide"] if isinstance(rule, dict) else rule
-    return set().union(*map(_named, operands))
-
-
-def _value(rule: Any, settings: Mapping[str, Any]) -> Any:
-    if isinstance(rule, str):
-        return settings[rule]
-    if "resource" in rule:
-        return str(files("dlmkit.testing.golden") / rule["resource"])
-    dividend, divisor = (_value(each, settings) for each in rule["divide"])
-    if dividend % divisor:
-        raise RequestError(
-            f"{dividend} / {divisor} leaves a remainder in the settings {dict(settings)}",
-            hint="the reference asserts divisibility; check the trace or samplers.yaml",
-        )
-    return dividend // divisor

@@ -63,7 +63,7 @@ class Networks:
 
 def replay(case: GoldenCase, document: Document, network: Network) -> Replay:
     """Decode the prompts of a case as the document says."""
-    canvas = Canvas.create(case.prompts, document.gen_length, case.mask_id)
+    canvas = _canvas(case, document.gen_length)
     context = Context({"main": Session(network)})
     rows: list[list[Step]] = [[] for _ in case.prompts]
     for record in document.pipeline.steps(context, canvas):
@@ -77,6 +77,15 @@ def replay(case: GoldenCase, document: Document, network: Network) -> Replay:
         steps=tuple(tuple(row) for row in rows),
         nfe=sum(counts.forwards for counts in context.counts().values()),
     )
+
+
+def _canvas(case: GoldenCase, gen_length: int) -> Canvas:
+    """Prompts and masks, with the given tokens among the masks."""
+    if not case.given:
+        return Canvas.create(case.prompts, gen_length, case.mask_id)
+    given = dict(case.given)
+    rest = [given.get(offset, case.mask_id) for offset in range(gen_length)]
+    return Canvas.create([(*row, *rest) for row in case.prompts], 0, case.mask_id, infill=True)
 
 
 def _outputs(canvas: Canvas, case: GoldenCase) -> tuple[tuple[int, ...], ...]:

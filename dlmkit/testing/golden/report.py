@@ -80,7 +80,9 @@ def run_cases(
 
 
 def _run(case: GoldenCase, samplers: SamplerMap, networks: Networks, tally: Tally) -> None:
-    document = samplers.document_for(case.sampler, case.settings)
+    document = samplers.document_for(
+        case.sampler, case.settings, prompt_length=len(case.prompts[0])
+    )
     if document is None:
         tally.unknown += 1
         return

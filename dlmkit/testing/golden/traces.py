@@ -31,7 +31,8 @@ class GoldenCase:
 
     `prompts` and `outputs` are token ids by row; `steps` the non-empty changes by row, with
     positions counted from the row's first real token (None where the file does not tell);
-    `nfe` the forward passes of the reference; `quirks` its defects that decided the result.
+    `nfe` the forward passes of the reference; `quirks` its defects that decided the result;
+    `given` tokens beyond the prompt as `(offset from its end, token)`.
     """
 
     id: str
@@ -44,6 +45,7 @@ class GoldenCase:
     steps: tuple[tuple[Step, ...], ...] | None
     nfe: int
     quirks: tuple[str, ...]
+    given: tuple[tuple[int, int], ...] = ()
 
 
 def read_cases(paths: Iterable[Path]) -> list[GoldenCase]:
@@ -91,7 +93,7 @@ def _case(row: Mapping[str, Any]) -> GoldenCase:
         id=row["id"],
         sampler=row["sampler"],
         checkpoint=row["checkpoint"],
-        settings=row["settings"],
+        settings=_settings(row),
         mask_id=row["mask_id"],
         prompts=tuple(
             tuple(token for token, real in zip(prompt, mask, strict=True) if real)
@@ -101,7 +103,18 @@ def _case(row: Mapping[str, Any]) -> GoldenCase:
         steps=_steps(row["steps"], [mask.count(0) for mask in masks]) if "steps" in row else None,
         nfe=row["nfe"],
         quirks=tuple(row.get("quirks") or ()),
+        given=tuple(map(tuple, row["settings"].get("constraints") or ())),
     )
+
+
+def _settings(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings; an order that was drawn beforehand becomes one of them, as offsets."""
+    if "order" not in row:
+        settings: Mapping[str, Any] = row["settings"]
+        return settings
+    start = len(row["prompt"][0])
+    offsets = [position - start for block in row["order"] for position in block]
+    return {**row["settings"], "order": offsets}
 
 
 def _steps(steps: Sequence[Any], pads: Sequence[int]) -> tuple[tuple[Step, ...], ...]:
