@@ -1,7 +1,22 @@
 """Cache policies: what is computed in a step, and what is read from the key/value store."""
 
+from dlmkit_strategies.cache.causal import BlockCausal
+from dlmkit_strategies.cache.delayed import DelayedDecode
 from dlmkit_strategies.cache.free import FreeCache
+from dlmkit_strategies.cache.greedy import DelayedGreedy
 from dlmkit_strategies.cache.prompt import Prompt
+from dlmkit_strategies.cache.recap import Recap
+from dlmkit_strategies.cache.refresh import Refresh
 from dlmkit_strategies.cache.spans import Dual, Prefix
 
-__all__ = ["Dual", "FreeCache", "Prefix", "Prompt"]
+__all__ = [
+    "BlockCausal",
+    "DelayedDecode",
+    "DelayedGreedy",
+    "Dual",
+    "FreeCache",
+    "Prefix",
+    "Prompt",
+    "Recap",
+    "Refresh",
+]

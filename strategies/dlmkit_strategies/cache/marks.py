@@ -8,9 +8,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dlmkit.errors import StrategyError
 from dlmkit.view import View
 
-__all__ = ["between", "columns_1N", "predicting", "source_B", "undecided_here", "working"]
+__all__ = [
+    "between",
+    "columns_1N",
+    "decided",
+    "lowest",
+    "predicting",
+    "quota_until",
+    "source_B",
+    "undecided_here",
+    "working",
+]
 
 
 def columns_1N(view: View) -> Tensor:
@@ -49,3 +60,31 @@ def predicting(view: View, wanted_BN: Tensor) -> Tensor:
     sources_BN[:, :-1] = wanted_BN[:, 1:]
     sources_BN[:, 0] |= wanted_BN[:, 0]
     return sources_BN
+
+
+def decided(view: View) -> Tensor:
+    """Positions, without padding, that hold a token, bool."""
+    return view.canvas.inside_BN & ~view.canvas.masked_BN
+
+
+def lowest(key_BN: Tensor, candidate_BN: Tensor, count_B: Tensor) -> Tensor:
+    """The candidates with the smallest keys, at most `count_B` of them in each row, bool."""
+    order_BN = key_BN.masked_fill(~candidate_BN, torch.inf).argsort(dim=1, stable=True)
+    return (order_BN.argsort(dim=1) < count_B[:, None]) & candidate_BN
+
+
+def quota_until(view: View, step_B: Tensor) -> Tensor:
+    """Tokens that the block's first `step_B` steps decide if its steps share them evenly.
+
+    Raises:
+        StrategyError: the transfer rule does not fix the number of steps.
+    """
+    steps = view.steps_per_block
+    if steps is None:
+        raise StrategyError(
+            "the cache policy must know how many tokens each step decides, "
+            "but the transfer rule does not fix the number of steps",
+            hint="use a transfer rule such as quota",
+        )
+    each_B, rest_B = view.block_masks_B // steps, view.block_masks_B % steps
+    return (each_B * step_B + step_B.minimum(rest_B)).minimum(view.block_masks_B)
