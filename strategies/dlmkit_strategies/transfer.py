@@ -40,6 +40,8 @@ class Quota(TransferRule):
         """The share of this step, most confident first."""
         masks_B, step_B = view.block_masks_B, view.block_step_B
         share_B = masks_B // self.steps + (step_B < masks_B % self.steps)
+        # Past the end of the schedule, what a reviser reopened is decided one by one.
+        share_B = share_B.clamp_min(1)
         return top_n(confidence_BP, view.eligible_BP, share_B[:, None])
 
 

@@ -29,19 +29,19 @@ class SamplerMap:
     variants: Mapping[str, list[Mapping[str, Any]]]
 
     def document_for(
-        self, sampler: str, settings: Mapping[str, Any], *, prompt_length: int = 0
+        self, sampler: str, settings: Mapping[str, Any], facts: Mapping[str, int] | None = None
     ) -> Document | None:
         """Return the checked spec that decodes like the sampler, or None where nothing fits.
 
-        Rules may read `prompt_length` as if it were a setting.
+        `facts` about the case, `rows` and `prompt_length`, can be read as if they were settings.
 
         Raises:
             RequestError: a division of settings leaves a remainder.
             SpecError: the variant names options that do not exist.
         """
-        values = {**settings, "prompt_length": prompt_length}
+        values = {**settings, **(facts or {})}
         for variant in self.variants.get(sampler, ()):
-            if _agrees(variant, settings):
+            if _knows(variant, settings) and _agrees(variant["when"], values):
                 fixed = variant.get("fixed", {}).items()
                 overrides = [f"{path}={json.dumps(value)}" for path, value in fixed]
                 overrides += [
@@ -58,10 +58,13 @@ def load_sampler_map(path: Path | None = None) -> SamplerMap:
     return SamplerMap(yaml.safe_load(source.read_text(encoding="utf-8")))
 
 
-def _agrees(variant: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
-    fixed = variant["when"]
-    known = {*fixed, *variant.get("unread", ()), *names_in([*variant["set"].values()])}
-    return settings.keys() <= known and all(
-        settings.get(name) is not None if value == GIVEN else settings.get(name) == value
+def _knows(variant: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    rules = [*variant["set"].values()]
+    return settings.keys() <= {*variant["when"], *variant.get("unread", ()), *names_in(rules)}
+
+
+def _agrees(fixed: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    return all(
+        values.get(name) is not None if value == GIVEN else values.get(name) == value
         for name, value in fixed.items()
     )

@@ -80,9 +80,8 @@ def run_cases(
 
 
 def _run(case: GoldenCase, samplers: SamplerMap, networks: Networks, tally: Tally) -> None:
-    document = samplers.document_for(
-        case.sampler, case.settings, prompt_length=len(case.prompts[0])
-    )
+    facts = {"rows": len(case.prompts), "prompt_length": len(case.prompts[0])}
+    document = samplers.document_for(case.sampler, case.settings, facts)
     if document is None:
         tally.unknown += 1
         return
