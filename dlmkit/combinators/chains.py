@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from dlmkit.combinators.members import at_least_two
+from dlmkit.combinators.members import Combined, at_least_two
 from dlmkit.component import option
 from dlmkit.roles import CommitGuard, LogitsTransform
 
@@ -24,7 +24,7 @@ __all__ = ["ChainGuard", "ChainLogits"]
 
 
 @attrs.frozen
-class ChainGuard(CommitGuard):
+class ChainGuard(Combined, CommitGuard):
     """Apply several guards, each to the selection that the one before left."""
 
     name = "chain"
@@ -39,7 +39,7 @@ class ChainGuard(CommitGuard):
 
 
 @attrs.frozen
-class ChainLogits(LogitsTransform):
+class ChainLogits(Combined, LogitsTransform):
     """Apply several transforms of the same stage in order."""
 
     name = "chain"

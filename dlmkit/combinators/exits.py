@@ -12,7 +12,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from dlmkit.combinators.members import at_least_two
+from dlmkit.combinators.members import Combined, at_least_two
 from dlmkit.component import option
 from dlmkit.roles import EarlyExit, Exit
 
@@ -26,7 +26,7 @@ _SCOPE = "what a row leaves, whatever its members say: the block, or the whole c
 
 
 @attrs.frozen
-class UnionExit(EarlyExit):
+class UnionExit(Combined, EarlyExit):
     """Exit the rows in which any of the rules would exit."""
 
     name = "union"
@@ -42,7 +42,7 @@ class UnionExit(EarlyExit):
 
 
 @attrs.frozen
-class IntersectExit(EarlyExit):
+class IntersectExit(Combined, EarlyExit):
     """Exit the rows in which all of the rules would exit."""
 
     name = "intersect"

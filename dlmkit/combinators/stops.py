@@ -12,7 +12,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from dlmkit.combinators.members import at_least_two
+from dlmkit.combinators.members import Combined, at_least_two
 from dlmkit.component import option
 from dlmkit.roles import StopRule
 
@@ -23,7 +23,7 @@ __all__ = ["IntersectStop", "UnionStop"]
 
 
 @attrs.frozen
-class UnionStop(StopRule):
+class UnionStop(Combined, StopRule):
     """Stop the rows that any of the rules would stop."""
 
     name = "union"
@@ -36,7 +36,7 @@ class UnionStop(StopRule):
 
 
 @attrs.frozen
-class IntersectStop(StopRule):
+class IntersectStop(Combined, StopRule):
     """Stop the rows that all of the rules would stop."""
 
     name = "intersect"

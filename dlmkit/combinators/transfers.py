@@ -12,7 +12,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from dlmkit.combinators.members import at_least_two
+from dlmkit.combinators.members import Combined, at_least_two
 from dlmkit.component import option
 from dlmkit.roles import TransferRule
 
@@ -23,7 +23,7 @@ __all__ = ["FallbackTransfer", "IntersectTransfer", "UnionTransfer"]
 
 
 @attrs.frozen
-class UnionTransfer(TransferRule):
+class UnionTransfer(Combined, TransferRule):
     """Commit what any of the rules selects."""
 
     name = "union"
@@ -45,7 +45,7 @@ class UnionTransfer(TransferRule):
 
 
 @attrs.frozen
-class IntersectTransfer(TransferRule):
+class IntersectTransfer(Combined, TransferRule):
     """Commit what all of the rules select; where they agree on nothing, the surest position.
 
     Without that last clause two rules that never agree would decode for ever.
@@ -64,7 +64,7 @@ class IntersectTransfer(TransferRule):
 
 
 @attrs.frozen
-class FallbackTransfer(TransferRule):
+class FallbackTransfer(Combined, TransferRule):
     """Use the first of the rules that commits anything, for each row on its own."""
 
     name = "fallback"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dlmkit.combinators.condition import Condition
-from dlmkit.combinators.members import CONDITION, THEN
+from dlmkit.combinators.members import CONDITION, THEN, Combined
 from dlmkit.component import option
 from dlmkit.roles import (
     CommitGuard,
@@ -35,7 +35,7 @@ __all__ = ["WhenExit", "WhenGuard", "WhenInputs", "WhenLogits", "WhenRevise", "W
 
 
 @attrs.frozen(kw_only=True)
-class WhenInputs(InputTransform):
+class WhenInputs(Combined, InputTransform):
     """Change the input only where a condition holds."""
 
     name = "when"
@@ -50,7 +50,7 @@ class WhenInputs(InputTransform):
 
 
 @attrs.frozen(kw_only=True)
-class WhenLogits(LogitsTransform):
+class WhenLogits(Combined, LogitsTransform):
     """Edit the distribution only where a condition holds."""
 
     name = "when"
@@ -70,7 +70,7 @@ class WhenLogits(LogitsTransform):
 
 
 @attrs.frozen(kw_only=True)
-class WhenGuard(CommitGuard):
+class WhenGuard(Combined, CommitGuard):
     """Guard the selection only where a condition holds."""
 
     name = "when"
@@ -85,7 +85,7 @@ class WhenGuard(CommitGuard):
 
 
 @attrs.frozen(kw_only=True)
-class WhenExit(EarlyExit):
+class WhenExit(Combined, EarlyExit):
     """Exit only where a condition holds."""
 
     name = "when"
@@ -102,7 +102,7 @@ class WhenExit(EarlyExit):
 
 
 @attrs.frozen(kw_only=True)
-class WhenRevise(Reviser):
+class WhenRevise(Combined, Reviser):
     """Revise only where a condition holds."""
 
     name = "when"
@@ -125,7 +125,7 @@ class WhenRevise(Reviser):
 
 
 @attrs.frozen(kw_only=True)
-class WhenStop(StopRule):
+class WhenStop(Combined, StopRule):
     """Stop rows only where a condition holds."""
 
     name = "when"

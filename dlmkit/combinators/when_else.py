@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dlmkit.combinators.condition import Condition
-from dlmkit.combinators.members import CONDITION, OTHERWISE, THEN
+from dlmkit.combinators.members import CONDITION, OTHERWISE, THEN, Combined
 from dlmkit.component import option
 from dlmkit.roles import ConfidenceScorer, ScoreSpace, TokenSampler, TransferRule
 
@@ -24,7 +24,7 @@ __all__ = ["WhenConfidence", "WhenSample", "WhenTransfer"]
 
 
 @attrs.frozen(kw_only=True)
-class WhenTransfer(TransferRule):
+class WhenTransfer(Combined, TransferRule):
     """One rule where a condition holds, another everywhere else."""
 
     name = "when"
@@ -53,7 +53,7 @@ class WhenTransfer(TransferRule):
 
 
 @attrs.frozen(kw_only=True)
-class WhenSample(TokenSampler):
+class WhenSample(Combined, TokenSampler):
     """One sampler where a condition holds, another everywhere else."""
 
     name = "when"
@@ -70,7 +70,7 @@ class WhenSample(TokenSampler):
 
 
 @attrs.frozen(kw_only=True)
-class WhenConfidence(ConfidenceScorer):
+class WhenConfidence(Combined, ConfidenceScorer):
     """One score where a condition holds, another everywhere else."""
 
     name = "when"

@@ -43,6 +43,15 @@ def _own(procedure: Recipe) -> Iterator[Recipe]:
             yield from _own(part)
 
 
+def _simple(procedure: Recipe) -> Iterator[Recipe]:
+    """Own parts that do not merely combine others of their role."""
+    for part in _own(procedure):
+        role = part.component.role if isinstance(part.component, Component) else None
+        inner = (each.component for each in part.parts)
+        if not any(isinstance(each, Component) and each.role == role for each in inner):
+            yield part
+
+
 def _first(procedure: Recipe, role: type[Component]) -> Recipe | None:
     return next((part for part in procedure.parts if isinstance(part.component, role)), None)
 
@@ -98,7 +107,7 @@ def score_space(root: Recipe) -> Iterator[Finding]:
 def exit_scale(root: Recipe) -> Iterator[Finding]:
     """An exit compares candidates whose distribution is edited before it sees them."""
     for procedure in _procedures(root):
-        own = list(_own(procedure))
+        own = list(_simple(procedure))
         edits = [part for part in own if _edits_scores(part.component)]
         for part in own:
             reads = isinstance(part.component, EarlyExit) and part.component.needs().top >= 2
@@ -122,7 +131,7 @@ def termination(root: Recipe) -> Iterator[Finding]:
     for procedure in _procedures(root):
         if getattr(procedure.component, "max_steps", None) is not None:
             continue
-        for part in _own(procedure):
+        for part in _simple(procedure):
             if isinstance(part.component, Strategy) and part.component.reopens:
                 yield Finding(
                     part,

@@ -35,6 +35,7 @@ from dlmkit.combinators import (
     WhenTransfer,
 )
 from dlmkit.component import option
+from dlmkit.need import Need
 from dlmkit.roles import (
     CommitGuard,
     ConfidenceScorer,
@@ -424,3 +425,35 @@ def test_a_combination_needs_two_members() -> None:
     """One rule alone needs no combinator."""
     with pytest.raises(ValueError, match="at least two members"):
         UnionTransfer((LEFT,))
+
+
+def test_a_combination_declares_what_its_members_declare() -> None:
+    """Checks and the loop see through it."""
+
+    @attrs.frozen
+    class Far(Fixed):
+        """Reads, remembers and draws."""
+
+        name = "far"
+        need = Need(top=3, entropy=True)
+        span = "region"
+        history = True
+        stochastic = True
+        requires = frozenset({"hidden"})
+
+    far = LEFT | (RIGHT & Far((True,) * 4))
+    near = LEFT | RIGHT
+    assert ("region", True, True, False, {"hidden"}) == (
+        far.span,
+        far.history,
+        far.stochastic,
+        far.reopens,
+        far.requires,
+    )
+    assert Need(top=3, entropy=True) == far.needs()
+    assert ("block", False, False, frozenset()) == (
+        near.span,
+        near.history,
+        near.stochastic,
+        near.requires,
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 import pytest
 
@@ -74,6 +76,16 @@ def test_a_rule_inside_a_combinator_is_checked_too(good, plugins) -> None:
     assert ("C2", "<text>:8:31") == (found.check, str(found.mark))
 
 
+def test_a_combined_reviser_is_reported_once(good, plugins) -> None:
+    """At the member that reopens, not at what combines it."""
+    text = good.replace(
+        "  sample: greedy",
+        "  sample: greedy\n  revise: {use: when, condition: {step: [4, null]}, then: remask}",
+    )
+    (found,) = findings(text, plugins)
+    assert ("C18", "<text>:7:62") == (found.check, str(found.mark))
+
+
 def test_a_schedule_over_steps_passes_where_they_are_fixed(good, plugins) -> None:
     """A fixed number of steps gives the schedule its end."""
     text = good.replace(
@@ -139,3 +151,11 @@ def test_every_check_explains_itself() -> None:
     """Ids are unique, and the first line of the docstring says what is found."""
     assert len({check.id for check in CHECKS}) == len(CHECKS)
     assert all(check.summary.endswith(".") for check in CHECKS)
+
+
+def test_every_check_is_documented() -> None:
+    """The table of the reference page has one row for each."""
+    page = (Path(__file__).parents[2] / "docs/reference/spec.md").read_text("utf-8")
+    rows = [line for line in page.splitlines() if line.endswith(("| error |", "| warning |"))]
+    listed = {row.split("|")[1].strip(" `"): row.split("|")[-2].strip() for row in rows}
+    assert {check.id: check.severity for check in CHECKS} | {"C1": "error"} == listed
