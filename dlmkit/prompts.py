@@ -20,6 +20,7 @@ Mode = Literal["auto", "chat", "plain", "infill"]
 `auto`: chat where the model has a chat template, else plain."""
 
 _GAP = re.compile(r"<mask(?:\*(\d+))?>")
+_LONGEST_GAP = 100_000
 
 
 def encode(
@@ -67,9 +68,18 @@ def _with_gaps(prompt: str, tokenizer: Tokenizer, mask_id: int) -> list[int]:
     end = 0
     for gap in _GAP.finditer(prompt):
         ids += tokenizer.encode(prompt[end : gap.start()], special_tokens=not ids)
-        ids += [mask_id] * int(gap.group(1) or 1)
+        ids += [mask_id] * _gap_length(gap)
         end = gap.end()
     return ids + tokenizer.encode(prompt[end:], special_tokens=not ids)
+
+
+def _gap_length(gap: re.Match[str]) -> int:
+    length = int(gap[1] or 1)
+    if not 0 < length <= _LONGEST_GAP:
+        raise RequestError(
+            f"a gap cannot have {length} tokens: {gap[0]}", hint=f"use 1 to {_LONGEST_GAP}"
+        )
+    return length
 
 
 def check_lengths(prompts: Sequence[Sequence[int]], gen_length: int, info: NetworkInfo) -> None:

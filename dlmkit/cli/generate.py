@@ -65,7 +65,7 @@ Examples:
     "--trace", type=click.Path(path_type=Path), help="Write every step to a JSON Lines file."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each prompt.")
-@click.option("--quiet", "-q", is_flag=True, help="No display, no table; errors only.")
+@click.option("--quiet", "-q", is_flag=True, help="No display and no table.")
 def command(
     prompts: tuple[str, ...],
     file: Path | None,
@@ -87,7 +87,7 @@ def command(
     texts = read_prompts(prompts, file)
     if not texts:
         texts = [SAMPLE]
-        console.print(f"[dim]no prompt was given; decoding a sample:[/] {SAMPLE}")
+        console.print(f"[dim]no prompt was given; decoding a sample:[/] {SAMPLE}", soft_wrap=True)
     mode = mode or "auto"
     runner = _load(spec, console, shown=not quiet)
     encoded = runner.encode(texts, mode)
@@ -97,7 +97,7 @@ def command(
         results = _run(decodes, len(encoded), trace, console, as_json=as_json, shown=not quiet)
     except KeyboardInterrupt:
         kept = f"; the trace up to there is in {trace}" if trace else ""
-        console.print(f"interrupted{kept}", markup=False)
+        console.print(f"interrupted{kept}", markup=False, soft_wrap=True)
         sys.exit(130)
     if not quiet and not as_json:
         from dlmkit.cli.cost_table import cost_table
@@ -112,7 +112,7 @@ def _load(spec: dict[str, Any], console: Console, *, shown: bool) -> Runner:
         from dlmkit.generation import Runner
         from dlmkit.spec.report import render
     for warning in document.warnings:
-        console.print(render(warning), markup=False)
+        console.print(render(warning), markup=False, soft_wrap=True)
     with loading_bar(console, shown=shown) as progress:
         return Runner.load(document, progress=progress)
 
