@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from statistics import median
+from statistics import fmean, median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -85,9 +85,10 @@ class Measurement:
         }
 
     def _forward_ms(self, name: str) -> float | None:
-        """The median pass of a network; None where it never ran."""
-        seconds = [each for sample in self.samples for each in sample.forwards[name]]
-        return round(1000 * median(seconds), 4) if seconds else None
+        """The mean pass of a network, as a median over repeats; None where it never ran."""
+        if not self.samples[0].forwards[name]:
+            return None
+        return self._median(lambda each: 1000 * fmean(each.forwards[name]))
 
     def _median(self, quantity: Callable[[Sample], float]) -> float:
         return round(median(quantity(each) for each in self.samples), 4)
