@@ -39,7 +39,9 @@ class Memory:
     """State tensors of every stateful strategy below a root, keyed by the strategy object."""
 
     def __init__(self, root: Component, canvas: Canvas, vocabulary: int) -> None:
-        self._owners = [part for part in parts(root) if isinstance(part, Strategy) and part.state]
+        stateful = (part for part in parts(root) if isinstance(part, Strategy) and part.state)
+        # One object may stand in several slots; it has one state, and advances once.
+        self._owners = list({id(part): part for part in stateful}.values())
         self._values = {
             id(owner): {field.name: _fresh(field, canvas, vocabulary) for field in owner.state}
             for owner in self._owners
