@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from dlmkit.cli.main import LazyGroup, main
-from dlmkit.errors import EngineError
+from dlmkit.errors import StrategyError
 
 
 def run(*arguments: str):
@@ -82,7 +82,7 @@ def test_an_expected_error_is_a_message_with_its_exit_code(monkeypatch: pytest.M
 
     @click.command("boom")
     def boom() -> None:
-        raise EngineError("no memory left", hint="use a smaller batch")
+        raise StrategyError("no memory left", hint="use a smaller batch")
 
     monkeypatch.setattr(main, "get_command", lambda ctx, name: boom)
     result = run("boom")

@@ -83,7 +83,7 @@ def test_a_combined_reviser_is_reported_once(good, plugins) -> None:
         "  sample: greedy\n  revise: {use: when, condition: {step: [4, null]}, then: remask}",
     )
     (found,) = findings(text, plugins)
-    assert ("C18", "<text>:7:62") == (found.check, str(found.mark))
+    assert ("C18", "<text>:7:59") == (found.check, str(found.mark))
 
 
 def test_a_schedule_over_steps_passes_where_they_are_fixed(good, plugins) -> None:
