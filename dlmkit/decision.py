@@ -9,6 +9,7 @@ Legend: B rows, P window positions.
 from __future__ import annotations
 
 import attrs
+import torch
 from torch import Tensor
 
 from dlmkit.canvas import Canvas
@@ -35,14 +36,17 @@ class Decision:
     stop: tuple[StopRule, ...]
     max_steps: int | None
 
-    def select(self, prediction: Prediction, confidence_BP: Tensor, view: View) -> Tensor:
-        """Return which proposals become tokens in this step, `commit_BP`.
+    def select(
+        self, prediction: Prediction, confidence_BP: Tensor, view: View
+    ) -> tuple[Tensor, Tensor]:
+        """Return which proposals become tokens in this step, `commit_BP`, and `exited_B`.
 
         Raises:
             StrategyError: the transfer rule made no progress in a row.
         """
+        exited_B = torch.zeros_like(view.live_B)
         if self._final(view.step):
-            return view.eligible_BP
+            return view.eligible_BP, exited_B
         commit_BP = self.transfer.select(confidence_BP, view) & view.eligible_BP
         for guard in self.guard:
             commit_BP = guard.guard(commit_BP, confidence_BP, view) & view.eligible_BP
@@ -51,16 +55,21 @@ class Decision:
             if verdict is not None:
                 scope_BP = view.eligible_BP if verdict.scope == "block" else view.open_BP
                 commit_BP = commit_BP | (scope_BP & verdict.rows_B[:, None])
+                exited_B = exited_B | verdict.rows_B
         self._demand_progress(commit_BP, view)
-        return commit_BP
+        return commit_BP, exited_B
 
-    def settle(self, prediction: Prediction, view: View, canvas: Canvas) -> None:
-        """Revise earlier tokens and stop rows, on the canvas with this step's commits."""
+    def settle(self, prediction: Prediction, view: View, canvas: Canvas, exited_B: Tensor) -> None:
+        """Revise earlier tokens and stop rows, on the canvas with this step's commits.
+
+        Rows that exited, or had nothing to decide, are not revised: alone they would have ended.
+        """
         for reviser in () if self._final(view.step) else self.revise:
             seen = view if reviser.sees == "before" else view.after(canvas)
             revision = reviser.revise(prediction, seen)
             if revision is not None:
-                where_BP = revision.where_BP & view.inside_BP & ~canvas.done_B[:, None]
+                open_B = view.live_B & ~exited_B & ~canvas.done_B
+                where_BP = revision.where_BP & view.inside_BP & open_B[:, None]
                 canvas.commit(view.positions_BP, where_BP, revision.tokens_BP, view.step)
         for rule in self.stop:
             canvas.done_B = canvas.done_B | rule.stop(view.after(canvas))

@@ -102,9 +102,9 @@ class Denoise(Procedure):
             view = view.proposing(
                 Proposal(prediction=prediction, tokens_BP=proposals_BP, confidence_BP=confidence_BP)
             )
-            commit_BP = decision.select(prediction, confidence_BP, view)
+            commit_BP, exited_B = decision.select(prediction, confidence_BP, view)
             canvas.commit(view.positions_BP, commit_BP, proposals_BP, step)
-            decision.settle(prediction, view, canvas)
+            decision.settle(prediction, view, canvas, exited_B)
             outcome = Outcome(
                 view=view,
                 prediction=prediction,

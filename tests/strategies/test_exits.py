@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 import torch
 from hypothesis import given
@@ -13,6 +14,7 @@ from torch import Tensor
 from dlmkit.canvas import Canvas
 from dlmkit.denoise import Denoise
 from dlmkit.errors import StrategyError
+from dlmkit.roles import Reviser, Revision
 from dlmkit.schedules import Cosine, Linear, Piecewise
 from dlmkit.testing.conformance.decoding import decode
 from dlmkit.testing.conformance.looped import toy_networks
@@ -145,3 +147,28 @@ def test_an_infinite_threshold_changes_nothing() -> None:
         exit=(Gap(threshold=1e9), Settled(progress=1.0)),
     )
     assert decode(base, toy_networks()) == decode(gated, toy_networks())
+
+
+@attrs.frozen
+class ReopenEverything(Reviser):
+    """Takes back whatever is decided."""
+
+    name = "reopen-everything"
+    reopens = True
+
+    def revise(self, prediction: Any, view: View) -> Revision:
+        """Masks for all."""
+        return Revision(~view.masked_BP, torch.full_like(view.tokens_BP, view.canvas.mask_id))
+
+
+def test_a_row_that_exits_is_not_revised() -> None:
+    """The exit comes first (conflict C8); otherwise the decode would not end in one step."""
+    pipeline = Denoise(
+        sample=Greedy(),
+        confidence=Probability(),
+        transfer=Quota(steps=4),
+        exit=(Gap(threshold=0.0),),
+        revise=(ReopenEverything(),),
+    )
+    decoded = decode(pipeline, toy_networks())
+    assert (1, 0) == (len(decoded.trace), sum(row.count(decoded.mask_id) for row in decoded.rows))

@@ -1,0 +1,34 @@
+"""Unmasking, exit and revision methods decode like their public code, token for token."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dlmkit.testing.golden import Networks, load_sampler_map, read_cases, run_cases
+
+FIXTURES = Path(__file__).parents[2].parent / "shared/fixtures"
+SAMPLERS = {
+    "ccd": 24,
+    "dparallel": 17,
+    "eb_sampler": 34,
+    "fastdllm_dream_threshold": 15,
+    "klass": 24,
+    "localleap": 30,
+    "pc_sampler": 46,
+    "prophet": 59,
+    "sched": 129,
+}
+"""Samplers and the number of their decodes that do not hang on a cache or on a joint exit."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_reference_decode_agrees(sampler: str) -> None:
+    """Tokens, commits of each pass, and no more forward passes than the reference."""
+    if not FIXTURES.is_dir():
+        pytest.skip(f"the reference decodes are not in {FIXTURES}")
+    cases = read_cases([FIXTURES / f"traces/{sampler}.jsonl"])
+    tally = run_cases(cases, load_sampler_map(), Networks(FIXTURES)).sound[sampler]
+    assert (SAMPLERS[sampler], {}) == (tally.passed, tally.misses)
