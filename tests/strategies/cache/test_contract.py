@@ -110,10 +110,9 @@ def test_a_shifted_network_is_served(cache):
     decode(cache, network=toy_network(attention=CAUSAL, logit_shift=1))
 
 
-STALE = {"free-cache": True, "refresh-block": True, "dkv-used": True, "dkv-pd": True}
-
-
-@pytest.mark.parametrize("name", ["prefix", "dual", "vicinity", "dkv-decode", "dkv-greedy", "recap"])
+@pytest.mark.parametrize(
+    "name", ["prefix", "dual", "vicinity", "dkv-decode", "dkv-greedy", "recap"]
+)
 def test_no_read_token_has_changed_since(name):
     """These policies compute every token again after it was decided, before they store it."""
     for each in decode(POLICIES[name])[1].passes:
