@@ -54,10 +54,14 @@ def masks(
 
 def _planned(pattern: AttentionPattern, plan: Plan, key_BK: Tensor) -> Tensor | None:
     """What the fed positions may see by the network's pattern and the plan's prefix."""
-    allowed_BQK = visible(pattern, plan.feed_BQ, key_BK)
+    free = pattern.kind == "prefix-causal"
+    allowed_BQK = None if free else visible(pattern, plan.feed_BQ, key_BK)
     if plan.prefix_B is None:
         return allowed_BQK
     prefix_B1 = plan.prefix_B[:, None]
+    if free:
+        upto_BQK = key_BK[:, None, :] <= plan.feed_BQ[:, :, None]
+        return upto_BQK | (plan.feed_BQ >= prefix_B1)[:, :, None]
     open_BQK = (plan.feed_BQ >= prefix_B1)[:, :, None] | (key_BK < prefix_B1)[:, None, :]
     return open_BQK if allowed_BQK is None else allowed_BQK & open_BQK
 

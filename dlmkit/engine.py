@@ -31,7 +31,8 @@ class LoadOptions:
     `device` is `auto`, `cpu`, `cuda` or `cuda:N`; `dtype` is `auto`, `float32`, `bfloat16`,
     `float16` or `float64`.  `revision` is a branch, tag or commit of a hub repository, and
     `local_files_only` forbids the network.  `mask_id` overrules what the files say.  `progress`
-    is called with bytes read and bytes in all.  `families` replaces the registered ones.
+    is called with bytes read and bytes in all.  `family` is used whatever architecture the config
+    names, and `families` replaces the registered ones.
     """
 
     device: str = "auto"
@@ -40,6 +41,7 @@ class LoadOptions:
     local_files_only: bool = False
     mask_id: int | None = None
     progress: Callable[[int, int], None] | None = None
+    family: ModelFamily | None = None
     families: Iterable[type[ModelFamily]] | None = None
 
 

@@ -85,6 +85,7 @@ class Runner:
             loaded[name] = load_model(
                 ref.repo,
                 engine=ref.engine or "torch",
+                family=ref.family,
                 device=ref.device or "auto",
                 dtype=ref.dtype or "auto",
                 revision=ref.revision,

@@ -35,7 +35,7 @@ def bytes_per_row(
     values, the mask, and the wanted logits in float32.
     """
     fresh = fed * arch.kv_bytes_per_token(value_bytes)
-    layer = fed * value_bytes * (6 * arch.hidden + 3 * arch.ffn)
+    layer = fed * value_bytes * (6 * arch.hidden + 3 * arch.active_ffn)
     joined = 2 * (fed + cached) * arch.kv_heads * arch.head_dim * value_bytes
     mask = fed * (fed + cached)
     logits = 4 * arch.vocab_rows * (wanted if need.logits else 0)

@@ -14,6 +14,7 @@ import attrs
 
 from dlmkit.errors import ModelError
 from dlmkit.models.arch import RotarySpec
+from dlmkit.models.rotary_fields import read_scaling
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,21 +98,21 @@ class Config:
                 )
 
     def rotary(self, dim: int) -> RotarySpec:
-        """Return plain rotary embedding over `dim` dimensions, from either spelling.
+        """Return the rotary embedding over `dim` dimensions, from either spelling.
 
         Raises:
-            ModelError: the config asks for a scaled variant, or gives no base.
+            ModelError: the config asks for an unknown variant, or gives no base.
         """
-        nested = self.fields.get("rope_parameters") or self.fields.get("rope_scaling") or {}
-        kind = nested.get("rope_type", nested.get("type", "default"))
-        if kind != "default":
-            raise ModelError(
-                f"{self.origin} asks for rotary embedding of type {kind!r}, which this "
-                "architecture does not implement",
-                hint="use a checkpoint without `rope_scaling`, or write a family for this one",
-            )
-        base = nested.get("rope_theta")
-        return RotarySpec(base=float(base) if base else self.number("rope_theta"), dim=dim)
+        nested = self.nested("rope_parameters", "rope_scaling")
+        holder = nested if nested.fields.get("rope_theta") else self
+        return RotarySpec(base=holder.number("rope_theta"), dim=dim, scaling=read_scaling(nested))
+
+    def nested(self, *names: str) -> Config:
+        """Return the fields of a mapping inside the config; none where it is absent."""
+        value = self._take(names, {})
+        if not isinstance(value, Mapping):
+            raise self._wrong(names, "a mapping", value)
+        return Config(value, f"{self.origin}: {self._name(names)}")
 
     def _name(self, names: tuple[str, ...]) -> str | None:
         return next((name for name in names if self.fields.get(name) is not None), None)

@@ -4,8 +4,7 @@ Parameter names follow the Llama/Qwen convention, which most published checkpoin
 family whose files use other names supplies a name map (see `dlmkit.models.names`).
 
 Legend: B rows, Q fed positions, C cached positions, K = C + Q keys, D hidden size, H query
-heads, G key/value heads, E head dimension, F feed-forward size, S wanted rows, V vocabulary,
-Y layers.
+heads, G key/value heads, E head dimension, S wanted rows, V vocabulary, Y layers.
 """
 
 from __future__ import annotations
@@ -16,41 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that every torch reader knows
 
-from dlmkit.models.rotary import Rotary, rotate
+from dlmkit.models.layers import Embedding, GatedMLP, Linear, RMSNorm
+from dlmkit.models.moe import SparseMLP
+from dlmkit.models.rotary import Angles, Rotary, rotate
 
 if TYPE_CHECKING:
     from dlmkit.models.arch import ArchSpec
 
 __all__ = ["Decoder"]
-
-
-class Linear(nn.Linear):
-    """A linear map without initial weights: they come from a file, or from who trains it."""
-
-    def reset_parameters(self) -> None:
-        """Draw nothing."""
-
-
-class Embedding(nn.Embedding):
-    """An embedding without initial weights."""
-
-    def reset_parameters(self) -> None:
-        """Draw nothing."""
-
-
-class RMSNorm(nn.Module):
-    """Root-mean-square normalisation; statistics in float32 at least, gain applied after."""
-
-    def __init__(self, size: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(size))
-        self.eps = eps
-
-    def forward(self, x_BQD: Tensor) -> Tensor:
-        """Normalise the last dimension."""
-        wide_BQD = x_BQD if x_BQD.dtype == torch.float64 else x_BQD.float()
-        normed_BQD = F.rms_norm(wide_BQD, (wide_BQD.shape[-1],), eps=self.eps)
-        return self.weight * normed_BQD.to(x_BQD.dtype)
 
 
 class Attention(nn.Module):
@@ -70,8 +42,7 @@ class Attention(nn.Module):
     def forward(
         self,
         x_BQD: Tensor,
-        cos_BQE: Tensor,
-        sin_BQE: Tensor,
+        angles: Angles,
         mask_B1QK: Tensor | None,
         past: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -79,8 +50,9 @@ class Attention(nn.Module):
         q_BHQE = self.q_norm(self._split(self.q_proj(x_BQD), self.heads))
         k_BGQE = self.k_norm(self._split(self.k_proj(x_BQD), self.kv_heads))
         v_BGQE = self._split(self.v_proj(x_BQD), self.kv_heads)
-        q_BHQE = rotate(q_BHQE, cos_BQE, sin_BQE)
-        k_BGQE = rotate(k_BGQE, cos_BQE, sin_BQE)
+        q_BHQE, k_BGQE = rotate(q_BHQE, angles), rotate(k_BGQE, angles)
+        if angles.query_scale_BQ is not None:
+            q_BHQE = q_BHQE * angles.query_scale_BQ[:, None, :, None].to(q_BHQE.dtype)
         keys_BGKE = k_BGQE if past is None else torch.cat((past[0], k_BGQE), dim=2)
         values_BGKE = v_BGQE if past is None else torch.cat((past[1], v_BGQE), dim=2)
         mixed_BHQE = F.scaled_dot_product_attention(
@@ -98,42 +70,27 @@ class Attention(nn.Module):
         return x_BQD.view(rows, count, heads, self.head_dim).transpose(1, 2)
 
 
-class GatedMLP(nn.Module):
-    """The gated SiLU feed-forward of Llama."""
-
-    def __init__(self, hidden: int, ffn: int) -> None:
-        super().__init__()
-        self.gate_proj = Linear(hidden, ffn, bias=False)
-        self.up_proj = Linear(hidden, ffn, bias=False)
-        self.down_proj = Linear(ffn, hidden, bias=False)
-
-    def forward(self, x_BQD: Tensor) -> Tensor:
-        """Gate, multiply, project back."""
-        out_BQD: Tensor = self.down_proj(F.silu(self.gate_proj(x_BQD)) * self.up_proj(x_BQD))
-        return out_BQD
-
-
 class Layer(nn.Module):
     """One pre-norm transformer layer."""
 
-    def __init__(self, arch: ArchSpec) -> None:
+    def __init__(self, arch: ArchSpec, index: int) -> None:
         super().__init__()
         self.input_layernorm = RMSNorm(arch.hidden, arch.norm_eps)
         self.self_attn = Attention(arch)
         self.post_attention_layernorm = RMSNorm(arch.hidden, arch.norm_eps)
-        self.mlp = GatedMLP(arch.hidden, arch.ffn)
+        sparse = arch.moe if arch.moe and index >= arch.moe.dense_layers else None
+        self.mlp = SparseMLP(arch.hidden, sparse) if sparse else GatedMLP(arch.hidden, arch.ffn)
 
     def forward(
         self,
         x_BQD: Tensor,
-        cos_BQE: Tensor,
-        sin_BQE: Tensor,
+        angles: Angles,
         mask_B1QK: Tensor | None,
         past: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the new residual stream and this layer's fresh keys and values."""
         mixed_BQD, k_BGQE, v_BGQE = self.self_attn(
-            self.input_layernorm(x_BQD), cos_BQE, sin_BQE, mask_B1QK, past
+            self.input_layernorm(x_BQD), angles, mask_B1QK, past
         )
         x_BQD = x_BQD + mixed_BQD
         return x_BQD + self.mlp(self.post_attention_layernorm(x_BQD)), k_BGQE, v_BGQE
@@ -145,9 +102,9 @@ class Backbone(nn.Module):
     def __init__(self, arch: ArchSpec) -> None:
         super().__init__()
         self.embed_tokens = Embedding(arch.vocab_rows, arch.hidden)
-        self.layers = nn.ModuleList(Layer(arch) for _ in range(arch.layers))
+        self.layers = nn.ModuleList(Layer(arch, index) for index in range(arch.layers))
         self.norm = RMSNorm(arch.hidden, arch.norm_eps)
-        self.rotary = Rotary(arch.rotary)
+        self.rotary = Rotary(arch.rotary, arch.query_scale)
 
 
 class Decoder(nn.Module):
@@ -180,7 +137,7 @@ class Decoder(nn.Module):
         `embeds_BQD`, where given, replaces the embedding of `ids_BQ`.
         """
         x_BQD = self.model.embed_tokens(ids_BQ) if embeds_BQD is None else embeds_BQD
-        cos_BQE, sin_BQE = self.model.rotary(positions_BQ, x_BQD.dtype)
+        angles = self.model.rotary(positions_BQ, x_BQD.dtype)
         fresh_k, fresh_v = [], []
         for index, layer in enumerate(self.model.layers):
             past = (
@@ -188,7 +145,7 @@ class Decoder(nn.Module):
                 if past_k_YBGCE is None or past_v_YBGCE is None
                 else (past_k_YBGCE[index], past_v_YBGCE[index])
             )
-            x_BQD, k_BGQE, v_BGQE = layer(x_BQD, cos_BQE, sin_BQE, mask_B1QK, past)
+            x_BQD, k_BGQE, v_BGQE = layer(x_BQD, angles, mask_B1QK, past)
             fresh_k.append(k_BGQE)
             fresh_v.append(v_BGQE)
         return x_BQD, torch.stack(fresh_k), torch.stack(fresh_v)

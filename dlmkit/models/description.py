@@ -51,7 +51,7 @@ def describe_checkpoint(reference: str, options: LoadOptions) -> CheckpointDescr
         reference, revision=options.revision, local_files_only=options.local_files_only
     )
     config = read_config(located.path)
-    family = _family(config, options.families)
+    family = options.family or _family(config, options.families)
     tensors = list_tensors(located.path)
     arch = family.describe(config, tensors)
     tokenizer = load_tokenizer(located.path, family.defaults)

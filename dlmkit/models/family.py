@@ -50,11 +50,13 @@ class FamilyDefaults:
 class ModelFamily(Component):
     """Base of families; subclasses are plugins registered under the role `family`.
 
-    `architectures` lists the values of `architectures[0]` that the family answers to.
+    `architectures` lists the values of `architectures[0]` that the family answers to; without
+    any, a user has to name the family.
     `tied_field` is the config field that says whether the head shares the embedding's weights.
     """
 
     role = "family"
+    elsewhere = "a family for another architecture is a small plugin, see the how-to 'Add a model'"
     architectures: ClassVar[tuple[str, ...]] = ()
     tied_field: ClassVar[str] = "tie_word_embeddings"
     defaults: ClassVar[FamilyDefaults] = FamilyDefaults()
@@ -128,5 +130,5 @@ def find_family(
         + (", ".join(sorted(known)) or "none"),
         hint=(f"did you mean {near[0]!r}? " if near else "")
         + (f"these plugins failed to load and may hold it: {', '.join(broken)}; " if broken else "")
-        + "a family for another architecture is a small plugin, see the how-to 'Add a model'",
+        + ModelFamily.elsewhere,
     )

@@ -29,6 +29,9 @@ __all__ = ["Progress", "build_decoder", "plan_weights"]
 Progress = Callable[[int, int], None]
 """Called with the bytes read so far and the bytes in all."""
 
+_Slots = dict[int | None, StoredTensor]
+"""What fills a parameter: slots of its first dimension, or None for the whole of it."""
+
 _SHOWN = 5
 """Problems spelled out in one error; the rest are counted."""
 
@@ -63,7 +66,7 @@ def build_decoder(
     shapes = {name: tuple(value.shape) for name, value in decoder.named_parameters()}
     plan = plan_weights(shapes, names, tensors)
     _require_memory(plan, device, dtype)
-    decoder.load_state_dict(_read(plan, device, dtype, progress), assign=True)
+    decoder.load_state_dict(_read(plan, shapes, device, dtype, progress), assign=True)
     return decoder.requires_grad_(False).eval()
 
 
@@ -81,19 +84,22 @@ def plan_weights(
         ModelError: lists what does not fit, with file, tensor, expected and found shape.
     """
     plan, problems = [], []
-    filled: dict[str, StoredTensor] = {}
+    filled: dict[str, _Slots] = {name: {} for name in shapes}
     for stored in tensors:
         pieces = names.pieces(stored.name)
         if pieces is None or any(piece.parameter not in shapes for piece in pieces):
             problems.append(f"{stored.path.name}: tensor {stored.name!r} is unexpected")
             continue
         for piece in pieces:
-            problems += _misfit(stored, piece, shapes[piece.parameter], filled)
-            filled[piece.parameter] = stored
+            slots = filled[piece.parameter]
+            problems += _misfit(stored, piece, shapes[piece.parameter], slots)
+            slots[piece.slot] = stored
         problems += _leftover_rows(stored, pieces)
         plan.append(Assignment(stored, pieces))
-    for name in sorted(set(shapes) - set(filled)):
-        problems.append(f"tensor {names.to_source(name)!r} is missing (parameter {name})")
+    for name in sorted(shapes):
+        for slot in _unfilled(shapes[name], filled[name]):
+            source = names.to_source(name, slot)
+            problems.append(f"tensor {source!r} is missing (parameter {name})")
     if problems:
         more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise ModelError(
@@ -105,18 +111,23 @@ def plan_weights(
 
 
 def _misfit(
-    stored: StoredTensor,
-    piece: Piece,
-    expected: tuple[int, ...],
-    filled: Mapping[str, StoredTensor],
+    stored: StoredTensor, piece: Piece, expected: tuple[int, ...], slots: _Slots
 ) -> list[str]:
     """Say what is wrong with putting (a piece of) a tensor into a parameter."""
     problems = []
-    if piece.parameter in filled:
+    earlier = _already(piece, slots)
+    if earlier is not None:
         problems.append(
             f"{stored.path.name}: tensor {stored.name!r} fills {piece.parameter}, which "
-            f"{filled[piece.parameter].name!r} fills already"
+            f"{earlier.name!r} fills already"
         )
+    if piece.slot is not None:
+        if piece.slot >= expected[0]:
+            problems.append(
+                f"{stored.path.name}: tensor {stored.name!r} is number {piece.slot} of "
+                f"{piece.parameter}, which holds {expected[0]}"
+            )
+        expected = expected[1:]
     rows = piece.rows
     found = stored.shape if rows is None else (rows[1] - rows[0], *stored.shape[1:])
     if found != expected:
@@ -125,6 +136,20 @@ def _misfit(
             f"{piece.parameter} needs {list(expected)}"
         )
     return problems
+
+
+def _already(piece: Piece, slots: _Slots) -> StoredTensor | None:
+    """Return a tensor that already fills what the piece is for."""
+    if piece.slot is None:
+        return next(iter(slots.values()), None)
+    return slots.get(piece.slot, slots.get(None))
+
+
+def _unfilled(shape: tuple[int, ...], slots: _Slots) -> list[int]:
+    """Slots of a parameter that no tensor fills; slot 0 stands for all of them."""
+    if not slots:
+        return [0]
+    return [] if None in slots else [slot for slot in range(shape[0]) if slot not in slots]
 
 
 def _leftover_rows(stored: StoredTensor, pieces: tuple[Piece, ...]) -> list[str]:
@@ -141,12 +166,20 @@ def _leftover_rows(stored: StoredTensor, pieces: tuple[Piece, ...]) -> list[str]
 def _require_memory(plan: tuple[Assignment, ...], device: torch.device, dtype: torch.dtype) -> None:
     """Refuse to start a load that would swap or be killed; mapped weights need no room."""
     mapped = dtype if device.type == "cpu" else None
-    copied = [each.stored for each in plan if each.pieces and each.stored.dtype != mapped]
+    copied = [
+        each.stored
+        for each in plan
+        if any(piece.slot is not None or each.stored.dtype != mapped for piece in each.pieces)
+    ]
     need = sum(stored.nbytes // stored.dtype.itemsize * dtype.itemsize for stored in copied)
     free = free_bytes(device)
     if need > free:
-        stored_as = str(copied[0].dtype)[6:]
-        advice = f"use --dtype {stored_as}, as stored: it is mapped, not copied"
+        stored_as = next((each.dtype for each in copied if each.dtype != mapped), None)
+        advice = (
+            f"use --dtype {str(stored_as)[6:]}, as stored: it is mapped, not copied"
+            if stored_as
+            else "use a machine with more memory: stacked experts are copied"
+        )
         raise EngineError(
             f"the weights need {need / 2**30:.1f} GiB as {str(dtype)[6:]}, but only "
             f"{free / 2**30:.1f} GiB are free on {device}",
@@ -158,6 +191,7 @@ def _require_memory(plan: tuple[Assignment, ...], device: torch.device, dtype: t
 
 def _read(
     plan: tuple[Assignment, ...],
+    shapes: Mapping[str, tuple[int, ...]],
     device: torch.device,
     dtype: torch.dtype,
     progress: Progress | None,
@@ -171,7 +205,13 @@ def _read(
             source = reader.read(each.stored)
             for piece in each.pieces:
                 part = source if piece.rows is None else source[slice(*piece.rows)]
-                values[piece.parameter] = part.to(device=device, dtype=dtype)
+                if piece.slot is None:
+                    values[piece.parameter] = part.to(device=device, dtype=dtype)
+                    continue
+                if piece.parameter not in values:
+                    shape = shapes[piece.parameter]
+                    values[piece.parameter] = torch.empty(shape, device=device, dtype=dtype)
+                values[piece.parameter][piece.slot] = part
             del source, part
         done += each.stored.nbytes
         if progress is not None:

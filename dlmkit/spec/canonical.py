@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dlmkit.component import Component, options_of, union_members
 from dlmkit.plugins.hookspecs import PROJECT
 from dlmkit.plugins.manager import get_plugins
-from dlmkit.spec.documents import FORMAT, Document
+from dlmkit.spec.documents import FORMAT, Document, ModelRef
 from dlmkit.spec.kinds import is_record
 
 if TYPE_CHECKING:
@@ -28,16 +28,21 @@ def spec_id(document: Document) -> str:
 
 def canonical(document: Document, registry: Registry) -> dict[str, Any]:
     """Return what decides the tokens as plain data, defaults filled in, versions included."""
-    models = {
-        name: {"repo": ref.repo, "revision": ref.revision, "mask_id": ref.mask_id}
-        for name, ref in document.models.items()
-    }
+    models = {name: _model(ref, registry) for name, ref in document.models.items()}
     return {
         "dlmkit": FORMAT,
         "gen_length": document.gen_length,
         "models": models,
         "pipeline": _plain(document.pipeline, None, registry),
     }
+
+
+def _model(ref: ModelRef, registry: Registry) -> dict[str, Any]:
+    """What of a model decides the tokens; a family only where it is named."""
+    plain = {"repo": ref.repo, "revision": ref.revision, "mask_id": ref.mask_id}
+    if ref.family is None:
+        return plain
+    return plain | {"family": _plain(ref.family, None, registry)}
 
 
 def _plain(value: Any, kind: Any, registry: Registry) -> Any:

@@ -10,6 +10,7 @@ import attrs
 from dlmkit.bounds import at_least, not_empty
 from dlmkit.component import option
 from dlmkit.engine import Engine
+from dlmkit.models.family import ModelFamily
 from dlmkit.roles import Procedure
 from dlmkit.spec.report import Problem
 
@@ -37,6 +38,11 @@ class ModelRef:
     )
     device: str | None = option(None, doc="`cpu`, `cuda` or `cuda:1`; null takes the fastest")
     engine: Engine | None = option(None, doc="what runs the network; null takes `torch`")
+    family: ModelFamily | None = option(
+        None,
+        doc="how to read the checkpoint; null asks its `architectures`. Name it to set options "
+        "(`{use: sdar, block: 8}`), or where files say less than they should (`open-dcoder`)",
+    )
     mask_id: int | None = option(
         None, doc="id of the mask token where the checkpoint does not say", check=at_least(0)
     )
