@@ -16,13 +16,16 @@ from dlmkit.engines.torch_engine import TorchEngine
 from dlmkit.models.config import Config
 from dlmkit.models.decoder import Decoder
 from dlmkit.models.loading import load_model
-from dlmkit_strategies.families import FAMILIES, Llada
+from dlmkit_strategies.families import FAMILIES, Llada, Llada2
 
 if TYPE_CHECKING:
     from dlmkit.engine import LoadedModel
 
 FIXTURES = Path(__file__).parents[2].parent / "shared/fixtures"
 FOLDERS = ("llada", "llada_gqa_tied", "dream")
+CAUSAL = ("qwen2_ar", "qwen2_ar_tied", "qwen3_ar", "qwen3_moe_ar", "llama_ar", "wedlm")
+STATED = {"llada2_moe": Llada2(block=8)}
+BLOCK_CAUSAL = ("sdar", "fast_dllm_v2", "llada2_moe")
 
 
 def folder(name: str) -> Path:
@@ -38,6 +41,7 @@ def recorded(name: str, file: str = "logits.npz") -> dict[str, Tensor]:
 
 
 def loaded(name: str, **options) -> LoadedModel:
+    options.setdefault("family", STATED.get(name))
     return load_folder(folder(name), **options)
 
 

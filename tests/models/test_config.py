@@ -60,8 +60,8 @@ def test_both_generations_of_rotary_fields_are_read(fields):
 
 def test_scaled_rotary_is_refused():
     """A variant that is not implemented never runs as the plain one."""
-    fields = {"rope_theta": 1e4, "rope_scaling": {"type": "yarn", "factor": 4}}
-    with pytest.raises(ModelError, match="rotary embedding of type 'yarn'"):
+    fields = {"rope_theta": 1e4, "rope_scaling": {"type": "longrope", "factor": 4}}
+    with pytest.raises(ModelError, match="rotary embedding of type 'longrope'"):
         Config(fields).rotary(16)
 
 

@@ -162,7 +162,7 @@ def test_sliding_windows_are_refused_only_when_switched_on():
 def test_unknown_architectures_list_the_known_and_the_nearest():
     """A typo is one step from its repair; a broken plugin is mentioned."""
     config = Config({"architectures": ["LLaDAModel"]})
-    with pytest.raises(ModelError, match="DreamModel, LLaDAModelLM, Qwen2ForCausalLM") as caught:
+    with pytest.raises(ModelError, match="DreamModel, EfficientDLM, Fast_dLLM") as caught:
         find_family(config, FAMILIES, failures=["plugin 'x' of y: broken"])
     assert "did you mean 'LLaDAModelLM'?" in str(caught.value)
     assert "plugin 'x' of y: broken" in str(caught.value)

@@ -6,7 +6,7 @@ import pytest
 
 from dlmkit.models.config import Config
 from dlmkit.models.decoder import Decoder
-from dlmkit.models.names import Drop, NameMap, Piece, Rename, SplitRows
+from dlmkit.models.names import Drop, NameMap, Piece, Rename, SplitRows, Stack
 from dlmkit_strategies.families import FAMILIES, Llada
 from tests.models.checkpoints import tiny_config
 
@@ -60,4 +60,12 @@ def test_every_parameter_goes_out_and_back(family):
     arch = Llada().arch(Config(tiny_config()))
     names = family().names(arch)
     for parameter, _ in Decoder(arch).named_parameters():
-        assert (Piece(parameter),) == names.pieces(names.to_source(parameter))
+        found = names.pieces(names.to_source(parameter))
+        assert parameter in {piece.parameter for piece in found}
+
+
+def test_experts_are_stacked_by_number():
+    """Each tensor goes to its place along the first dimension, and back."""
+    names = NameMap((Stack("h.{layer}.e.{expert}.w", "layers.{layer}.experts"),))
+    assert (Piece("layers.3.experts", slot=12),) == names.pieces("h.3.e.12.w")
+    assert "h.3.e.12.w" == names.to_source("layers.3.experts", 12)

@@ -12,7 +12,7 @@ import attrs
 
 from dlmkit.models.arch import AttentionPattern
 from dlmkit.models.family import FamilyDefaults, ModelFamily
-from dlmkit_strategies.families.qwen_layout import qwen2_arch, qwen2_names
+from dlmkit_strategies.families.llama_layout import llama_names, qwen2_arch
 from dlmkit_strategies.families.qwen_text import QWEN_ADDED_TOKENS, QWEN_PATTERN
 
 if TYPE_CHECKING:
@@ -45,4 +45,4 @@ class Qwen2(ModelFamily):
 
     def names(self, arch: ArchSpec) -> NameMap:
         """Read the tensors under the names that the shared decoder uses."""
-        return qwen2_names()
+        return llama_names()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["QWEN_ADDED_TOKENS", "QWEN_PATTERN"]
+__all__ = ["QWEN3_ADDED_TOKENS", "QWEN_ADDED_TOKENS", "QWEN_PATTERN"]
 
 QWEN_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -45,3 +45,12 @@ QWEN_ADDED_TOKENS = {
     )
 }
 """Tokens that Qwen2.5 adds after the 151643 of its byte-level vocabulary."""
+
+QWEN3_ADDED_TOKENS = {
+    **QWEN_ADDED_TOKENS,
+    "<tool_response>": 151665,
+    "</tool_response>": 151666,
+    "<think>": 151667,
+    "</think>": 151668,
+}
+"""Tokens that Qwen3 adds after those."""

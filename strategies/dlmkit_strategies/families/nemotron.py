@@ -1,0 +1,104 @@
+"""Diffusion models that keep an exact autoregressive mode in the same weights.
+
+Nemotron-Labs-Diffusion (NVIDIA, 2026) and Efficient-DLM (Fu et al., arXiv:2512.14067).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from dlmkit.bounds import at_least
+from dlmkit.component import option
+from dlmkit.models.arch import AttentionPattern, QueryScale
+from dlmkit.models.family import FamilyDefaults, ModelFamily
+from dlmkit.models.names import NameMap, Rename
+from dlmkit_strategies.families.llama_layout import llama_arch, llama_names, qwen3_arch
+from dlmkit_strategies.families.qwen_text import QWEN3_ADDED_TOKENS, QWEN_PATTERN
+
+if TYPE_CHECKING:
+    from dlmkit.models.arch import ArchSpec
+    from dlmkit.models.config import Config
+
+__all__ = ["EfficientDlm", "Nemotron"]
+
+_BLOCK = "positions decoded together, after a causal prefix; null takes the config's, else 32"
+
+
+@attrs.frozen
+class Nemotron(ModelFamily):
+    """Nemotron-Labs-Diffusion: YaRN, queries scaled by position, prefix causal, block free.
+
+    Row i predicts token i in the block; rows of the causal prefix predict the next token.
+    """
+
+    name = "nemotron-diffusion"
+    architectures = ("NemotronLabsDiffusionModel",)
+    defaults = FamilyDefaults(mask_id=100, eos_ids=(11,))
+
+    block: int | None = option(None, doc=_BLOCK, check=at_least(1))
+
+    def arch(self, config: Config) -> ArchSpec:
+        """Read the config, which is that of Ministral 3."""
+        config.require({"attention_bias": False}, config.architecture)
+        arch = llama_arch(config, _prefix_causal(config, self.block))
+        nested = config.nested("rope_parameters", "rope_scaling")
+        beta = nested.number("llama_4_scaling_beta", default=0)
+        if not beta:
+            return arch
+        original = nested.integer("original_max_position_embeddings")
+        return attrs.evolve(arch, query_scale=QueryScale(beta=beta, original=original))
+
+    def names(self, arch: ArchSpec) -> NameMap:
+        """Map `encoder` and `diffusion_head`."""
+        return _encoder_names()
+
+
+@attrs.frozen
+class EfficientDlm(ModelFamily):
+    """Efficient-DLM: the layout of Qwen3 (Qwen2.5 for 1.5B), prefix causal, block free.
+
+    `model_type` says `qwen3`, which would decode it autoregressively without an error.
+    """
+
+    name = "efficient-dlm"
+    architectures = ("EfficientDLM",)
+    defaults = FamilyDefaults(
+        mask_id=151662,
+        eos_ids=(151643,),
+        eot_ids=(151645,),
+        eot_tokens=("<|im_end|>",),
+        chat_template=Path(__file__).with_name("qwen3.jinja"),
+        bpe_pattern=QWEN_PATTERN,
+        added_tokens=QWEN3_ADDED_TOKENS,
+    )
+
+    block: int | None = option(None, doc=_BLOCK, check=at_least(1))
+
+    def arch(self, config: Config) -> ArchSpec:
+        """Read the config; a bias on q, k and v marks the Qwen2.5 layout."""
+        pattern = _prefix_causal(config, self.block)
+        if config.flag("attention_bias"):
+            return llama_arch(config, pattern, qkv_bias=True)
+        return qwen3_arch(config, pattern)
+
+    def names(self, arch: ArchSpec) -> NameMap:
+        """Accept the names of Nemotron-Labs-Diffusion and those of Qwen."""
+        return _encoder_names()
+
+
+def _prefix_causal(config: Config, stated: int | None) -> AttentionPattern:
+    block = stated or config.integer("block_size", default=32)
+    return AttentionPattern(kind="prefix-causal", block=block)
+
+
+def _encoder_names() -> NameMap:
+    return NameMap(
+        (
+            Rename("encoder.{tail}", "model.{tail}"),
+            Rename("diffusion_head.weight", "lm_head.weight"),
+            *llama_names().rules,
+        )
+    )
