@@ -60,7 +60,8 @@ class Strategy(Component):
 
     `need`: statistics it reads.  `span`: the positions it reads, the current block or the whole
     region that is generated.  `reopens`: whether it may put masks back.  `history`: whether it
-    compares with earlier steps.  `stochastic`: whether it draws random numbers.
+    compares with earlier steps.  `stochastic`: whether it draws random numbers.  `requires`: what
+    must hold elsewhere, `block-causal` attention or `fixed-steps` of the transfer rule.
     """
 
     need: ClassVar[Need] = Need()

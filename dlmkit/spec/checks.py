@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from dlmkit.component import Component, options_of
 from dlmkit.roles import (
     Blocks,
+    CachePolicy,
     ConfidenceScorer,
     EarlyExit,
     Guide,
@@ -176,13 +177,82 @@ def schedule_steps(root: Recipe) -> Iterator[Finding]:
                 yield Finding(part, message, "write `over: filled`", "over")
 
 
+def frozen_reopening(root: Recipe) -> Iterator[Finding]:
+    """A reviser may put masks back where the cache keeps old keys and values."""
+    for cache, part, whole in _beside_caches(root):
+        frozen = cache.component.freezes()
+        if part.component.reopens and (frozen == "tokens" or (frozen == "blocks" and whole)):
+            what = "decided tokens" if frozen == "tokens" else "other blocks"
+            yield Finding(
+                part,
+                f"{part.component.role} {part.component.name!r} may put masks back, but cache "
+                f"{cache.component.name!r} freezes {what}",
+                "use a cache that recomputes them, for example inside `refresh` with every: 1",
+            )
+
+
+def missing_predictions(root: Recipe) -> Iterator[Finding]:
+    """A strategy reads predictions where the cache computes none."""
+    for cache, part, whole in _beside_caches(root):
+        given = cache.component.provides()
+        decided = part.component.needs().current and given in ("undecided", "some")
+        if given == "region" or not (decided or whole):
+            continue
+        where = "of decided tokens" if decided else "outside the current block"
+        yield Finding(
+            part,
+            f"{part.component.role} {part.component.name!r} reads predictions {where}, but cache "
+            f"{cache.component.name!r} does not compute them in every step",
+            "use another cache, or none",
+        )
+
+
+def false_agreement(root: Recipe) -> Iterator[Finding]:
+    """A strategy compares steps whose predictions rest on the same stored values."""
+    for cache, part, _ in _beside_caches(root):
+        if part.component.history and not cache.component.exact():
+            yield Finding(
+                part,
+                f"{part.component.role} {part.component.name!r} compares steps, and cache "
+                f"{cache.component.name!r} makes them more alike than they are",
+                "set its thresholds anew, or refresh the cache more often",
+            )
+
+
+def unknown_share(root: Recipe) -> Iterator[Finding]:
+    """A cache must know how many tokens a step decides, and the transfer rule does not fix it."""
+    for procedure in _procedures(root):
+        fixed = _planned_steps(procedure, root.component.gen_length) is not None
+        for part in () if fixed else _own(procedure):
+            if isinstance(part.component, Strategy) and "fixed-steps" in part.component.requires:
+                yield Finding(
+                    part,
+                    f"{part.component.role} {part.component.name!r} needs a transfer rule with a "
+                    "fixed number of steps",
+                    "use a transfer rule such as quota",
+                )
+
+
+def _beside_caches(root: Recipe) -> Iterator[tuple[Recipe, Recipe, bool]]:
+    """Each cache with each strategy beside it, and whether that looks beyond the current block."""
+    for procedure in _procedures(root):
+        cache, blocks = _first(procedure, CachePolicy), _first(procedure, Blocks)
+        for part in _own(procedure) if cache else ():
+            if isinstance(part.component, Strategy) and cache:
+                yield cache, part, part.component.span == "region" and blocks is not None
+
+
 CHECKS = (
     Check("model", "error", known_model),
     Check("block-length", "error", block_length),
     Check("C2", "error", score_space),
+    Check("C3", "error", frozen_reopening),
+    Check("C4", "error", missing_predictions),
+    Check("C5", "warning", false_agreement),
     Check("C9", "warning", exit_scale),
     Check("C18", "error", termination),
     Check("C23", "warning", step_cap),
+    Check("fixed-steps", "error", unknown_share),
     Check("schedule-steps", "error", schedule_steps),
 )
 """Every check of the core, in the order in which they run."""

@@ -16,6 +16,7 @@ from dlmkit.component import option
 from dlmkit.plugins import Plugins
 from dlmkit.roles import (
     Blocks,
+    CachePolicy,
     ConfidenceScorer,
     EarlyExit,
     Need,
@@ -44,6 +45,7 @@ class Denoise(Procedure):
 
     model: str = option("main", doc="the model")
     blocks: Blocks | None = option(None, doc="the blocks")
+    cache: CachePolicy | None = option(None, doc="the cache")
     sample: TokenSampler = option(doc="the sampler")
     confidence: ConfidenceScorer = option(doc="the scorer")
     transfer: TransferRule = option(doc="the rule")
@@ -161,7 +163,74 @@ class Remask(Reviser):
     def revise(self, prediction, view): ...
 
 
-CLASSES = (Denoise, Fixed, Greedy, Probability, Entropy, Threshold, Quota, Prophet, Remask)
+@attrs.frozen
+class Stale(CachePolicy):
+    """Computes the block and keeps the rest."""
+
+    name = "stale"
+
+    def plan(self, view): ...
+
+    def provides(self):
+        return "block"
+
+    def freezes(self):
+        return "blocks"
+
+    def exact(self):
+        return False
+
+
+@attrs.frozen
+class Frozen(Stale):
+    """Computes some masks."""
+
+    name = "frozen"
+    requires = frozenset({"fixed-steps"})
+
+    def provides(self):
+        return "some"
+
+    def freezes(self):
+        return "tokens"
+
+
+@attrs.frozen
+class Everywhere(EarlyExit):
+    """Looks at the whole answer, and at earlier steps."""
+
+    name = "everywhere"
+    span = "region"
+    history = True
+
+    def decide(self, prediction, confidence_BP, view): ...
+
+
+@attrs.frozen
+class Doubt(Reviser):
+    """Rates decided tokens."""
+
+    name = "doubt"
+    need = Need(current=True)
+
+    def revise(self, prediction, view): ...
+
+
+CLASSES = (
+    Denoise,
+    Doubt,
+    Entropy,
+    Everywhere,
+    Fixed,
+    Frozen,
+    Greedy,
+    Probability,
+    Prophet,
+    Quota,
+    Remask,
+    Stale,
+    Threshold,
+)
 SCHEDULES = (Linear, Cosine, Exponential, Piecewise)
 
 

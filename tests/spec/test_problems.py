@@ -29,7 +29,7 @@ bad.yaml:3:28: models.main has no option 'dtyp'
        |                            ^ did you mean 'dtype'?
 bad.yaml:7:3: pipeline (denoise) has no option 'cash'
      7 |   cash: dual
-       |   ^ known: blocks, confidence, exit, max_steps, model, revise, sample, transfer
+       |   ^ did you mean 'cache'?
 bad.yaml:8:11: no sample strategy is called 'gready'
      8 |   sample: gready
        |           ^ did you mean 'greedy'?

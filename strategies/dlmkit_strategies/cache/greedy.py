@@ -43,6 +43,7 @@ class DelayedGreedy(CachePolicy):
     """
 
     name = "dkv-greedy"
+    requires = frozenset({"fixed-steps"})
     state: ClassVar[tuple[StateField, ...]] = (StateField("known", "bool", 0),)
 
     order: PositionOrder = option(DrawnOrder(), doc="the order in which positions are decided")

@@ -35,6 +35,7 @@ class Recap(CachePolicy):
     """
 
     name = "recap"
+    requires = frozenset({"fixed-steps"})
     state: ClassVar[tuple[StateField, ...]] = (
         StateField("confidence", "float64", float("-inf")),
         StateField("full_step", "int64", 0, dims="B"),
