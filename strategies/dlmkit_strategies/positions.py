@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dlmkit.view import View
 
-__all__ = ["read", "write"]
+__all__ = ["decided_here", "read", "write"]
 
 
 def read(state_BN: Tensor, view: View) -> Tensor:
@@ -33,3 +33,8 @@ def _index(positions_BP: Tensor, state_BN: Tensor) -> Tensor:
     if state_BN.ndim == 2:
         return positions_BP
     return positions_BP[..., None].expand(*positions_BP.shape, state_BN.shape[-1])
+
+
+def decided_here(view: View) -> Tensor:
+    """The step that decided each position of the window; -1 on masks, given text and filler."""
+    return view.canvas.commit_step_BN.gather(1, view.positions_BP).masked_fill(~view.inside_BP, -1)

@@ -18,6 +18,9 @@ SAMPLERS = {
     "localleap": 30,
     "pc_sampler": 46,
     "prophet": 59,
+    "rcr": 31,
+    "saber_dream": 12,
+    "saber_llada": 30,
     "sched": 129,
 }
 """Samplers and the number of their decodes that do not hang on a cache or on a joint exit."""
