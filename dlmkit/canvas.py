@@ -18,6 +18,8 @@ from dlmkit.errors import RequestError
 
 __all__ = ["Canvas"]
 
+_NOTHING = -1  # no token id
+
 
 @attrs.define(eq=False)
 class Canvas:
@@ -116,11 +118,9 @@ class Canvas:
         """Move window values to canvas positions; unchosen ones land in a column beyond the end."""
         rows, columns = self.tokens_BN.shape
         target_BP = torch.where(where_BP, positions_BP, columns)
-        where_BM = torch.zeros(rows, columns + 1, dtype=torch.bool, device=positions_BP.device)
-        tokens_BM = self.tokens_BN.new_zeros(rows, columns + 1)
-        where_BM = where_BM.scatter(1, target_BP, where_BP)
-        tokens_BM = tokens_BM.scatter(1, target_BP, tokens_BP)
-        return where_BM[:, :columns], tokens_BM[:, :columns]
+        tokens_BM = self.tokens_BN.new_full((rows, columns + 1), _NOTHING)
+        tokens_BN = tokens_BM.scatter(1, target_BP, tokens_BP)[:, :columns]
+        return tokens_BN != _NOTHING, tokens_BN
 
 
 def _refuse_bad_prompts(

@@ -41,11 +41,11 @@ class Tracker:
         """Find each row's block and describe the step that is about to run."""
         snapshot = attrs.evolve(self.canvas)
         block = self.blocks.current(snapshot) if self.blocks else whole_region(snapshot)
-        block_step_B, block_masks_B = self._follow(block)
         span = whole_region(snapshot) if self.region else block
         positions_BP, inside_BP = window(
             span.start_B, span.stop_B, span.width, snapshot.tokens_BN.shape[1]
         )
+        block_step_B, block_masks_B = self._follow(block, positions_BP, inside_BP)
         return View(
             canvas=snapshot,
             info=self.info,
@@ -57,14 +57,19 @@ class Tracker:
             positions_BP=positions_BP,
             inside_BP=inside_BP,
             steps_per_block=self.transfer.steps_per_block(block.width),
+            window_is_block=span is block,
             memory=memory,
         )
 
-    def _follow(self, block: BlockSpan) -> tuple[Tensor, Tensor]:
+    def _follow(
+        self, block: BlockSpan, positions_BP: Tensor, inside_BP: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Steps since each row entered its block, and the block's masks at that time."""
-        columns_N = self.canvas.columns_N
-        within_BN = (columns_N >= block.start_B[:, None]) & (columns_N < block.stop_B[:, None])
-        masks_B = (self.canvas.masked_BN & within_BN).sum(dim=1)
+        masked_BP = self.canvas.masked_BN.gather(1, positions_BP) & inside_BP
+        if self.region:
+            masked_BP = masked_BP & (positions_BP >= block.start_B[:, None])
+            masked_BP = masked_BP & (positions_BP < block.stop_B[:, None])
+        masks_B = masked_BP.sum(dim=1)
         if self._index_B is None or self._step_B is None or self._masks_B is None:
             self._step_B, self._masks_B = torch.zeros_like(masks_B), masks_B
         else:

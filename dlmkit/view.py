@@ -49,6 +49,7 @@ class View:
     steps a block will take where the transfer rule fixes it, else None.  `positions_BP` are
     canvas positions, with `inside_BP` false on filler.  `predicted_BP` is false where this step
     computes no prediction (None: nowhere); strategies read predictions of the others only.
+    `window_is_block` says that the window is the block of each row and nothing else.
     """
 
     canvas: Canvas
@@ -62,6 +63,7 @@ class View:
     inside_BP: Tensor
     predicted_BP: Tensor | None = None
     steps_per_block: int | None = None
+    window_is_block: bool = False
     memory: Mapping[int, Mapping[str, Tensor]] = attrs.field(factory=dict, repr=False)
     _proposal: Proposal | None = attrs.field(default=None, repr=False)
 
@@ -116,6 +118,8 @@ class View:
     @cached_property
     def in_block_BP(self) -> Tensor:
         """Positions of the window that lie in the row's current block, bool."""
+        if self.window_is_block:
+            return self.inside_BP
         after_BP = self.positions_BP >= self.block.start_B[:, None]
         return after_BP & (self.positions_BP < self.block.stop_B[:, None]) & self.inside_BP
 

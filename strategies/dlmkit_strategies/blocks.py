@@ -46,7 +46,7 @@ class FixedBlocks(Blocks):
         """The block that holds the row's first mask; finished rows keep their last block."""
         last_B = canvas.length_B - 1
         first_B = torch.where(canvas.masked_BN, canvas.columns_N, last_B[:, None]).amin(dim=1)
-        index_B = (first_B - canvas.start_B).clamp_min(0) // self.length
+        index_B = (first_B - canvas.start_B) // self.length
         start_B = canvas.start_B + index_B * self.length
         stop_B = torch.minimum(start_B + self.length, canvas.length_B)
         width = min(self.length, canvas.region_width)
