@@ -39,9 +39,9 @@ class Networks:
     """Checkpoints of a fixtures folder, each loaded once, in float32 on the CPU."""
 
     folder: Path
-    _loaded: dict[tuple[str, int], Network] = attrs.field(factory=dict)
+    _loaded: dict[tuple[str, int | None], Network] = attrs.field(factory=dict)
 
-    def get(self, checkpoint: str, mask_id: int) -> Network:
+    def get(self, checkpoint: str, mask_id: int | None) -> Network:
         """Return the network of a checkpoint.
 
         Raises:
@@ -81,6 +81,11 @@ def replay(case: GoldenCase, document: Document, network: Network) -> Replay:
 
 def _canvas(case: GoldenCase, gen_length: int) -> Canvas:
     """Prompts and masks, with the given tokens among the masks."""
+    if case.mask_id is None:
+        raise RequestError(
+            f"case {case.id} of '{case.sampler}' names no mask token to decode with",
+            hint="autoregressive decodes have none; take the sampler out of samplers.yaml",
+        )
     if not case.given:
         return Canvas.create(case.prompts, gen_length, case.mask_id)
     given = dict(case.given)

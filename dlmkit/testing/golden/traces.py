@@ -22,7 +22,7 @@ __all__ = ["GoldenCase", "Step", "read_cases"]
 Step = tuple[tuple[int, int], ...]
 """What one forward pass changed in a row: `(position, token)`, by position."""
 
-REQUIRED = ("id", "sampler", "checkpoint", "settings", "mask_id", "prompt", "output", "nfe")
+REQUIRED = ("id", "sampler", "checkpoint", "settings", "prompt", "output", "nfe")
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +39,7 @@ class GoldenCase:
     sampler: str
     checkpoint: str
     settings: Mapping[str, Any]
-    mask_id: int
+    mask_id: int | None
     prompts: tuple[tuple[int, ...], ...]
     outputs: tuple[tuple[int, ...], ...]
     steps: tuple[tuple[Step, ...], ...] | None
@@ -94,7 +94,7 @@ def _case(row: Mapping[str, Any]) -> GoldenCase:
         sampler=row["sampler"],
         checkpoint=row["checkpoint"],
         settings=_settings(row),
-        mask_id=row["mask_id"],
+        mask_id=row.get("mask_id"),
         prompts=tuple(
             tuple(token for token, real in zip(prompt, mask, strict=True) if real)
             for prompt, mask in zip(prompts, masks, strict=True)
