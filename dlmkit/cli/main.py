@@ -25,6 +25,7 @@ class LazyGroup(click.Group):
         "doctor": "Say what this machine can use, and what to install for the rest.",
         "generate": "Decode text from a prompt.",
         "ls": "List strategies, presets and other components.",
+        "model": "Say what a checkpoint is: `dlmkit model inspect MODEL`.",
         "plugins": "List the installed plugins and what failed to load.",
         "schema": "Write the JSON Schema of specs, for editors.",
         "show": "Print a preset, or explain a component.",
