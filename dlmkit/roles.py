@@ -233,12 +233,15 @@ class TransferRule(Strategy):
 
     `reads` lists the score spaces that it understands; empty means any.  A rule that may commit
     nothing in a step sets `may_wait`; any other must commit at least one eligible position in
-    every row that has one.
+    every row that has one.  `locality` says whether its choice hangs on place: `"near"` commits
+    beside sure positions, `"far"` keeps commits apart; any other rule breaks ties of confidence
+    towards the first position.
     """
 
     role = "transfer"
     reads: ClassVar[frozenset[ScoreSpace]] = frozenset()
     may_wait: ClassVar[bool] = False
+    locality: ClassVar[Literal["near", "far"] | None] = None
 
     @abstractmethod
     def select(self, confidence_BP: Tensor, view: View) -> Tensor:

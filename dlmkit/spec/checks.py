@@ -18,6 +18,7 @@ from dlmkit.roles import (
     Guide,
     LogitsTransform,
     Procedure,
+    Reviser,
     Strategy,
     TransferRule,
 )
@@ -242,6 +243,37 @@ def _beside_caches(root: Recipe) -> Iterator[tuple[Recipe, Recipe, bool]]:
                 yield cache, part, part.component.span == "region" and blocks is not None
 
 
+def opposite_places(root: Recipe) -> Iterator[Finding]:
+    """One transfer rule draws commits together, another keeps them apart."""
+    for procedure in _procedures(root):
+        rules = [part for part in _simple(procedure) if isinstance(part.component, TransferRule)]
+        near = [part for part in rules if part.component.locality == "near"]
+        for part in rules:
+            if near and part.component.locality == "far":
+                yield Finding(
+                    part,
+                    f"transfer rule {part.component.name!r} keeps commits apart, but "
+                    f"{near[0].component.name!r} puts them beside each other",
+                    "use one of them, or each in its own part of the decode with `when`",
+                )
+
+
+def double_reopening(root: Recipe) -> Iterator[Finding]:
+    """Two revisers put masks back, each without regard to the other."""
+    for procedure in _procedures(root):
+        own = [
+            part
+            for part in _simple(procedure)
+            if isinstance(part.component, Reviser) and part.component.reopens
+        ]
+        for part in own[1:]:
+            yield Finding(
+                part,
+                f"{part.component.name!r} and {own[0].component.name!r} both put masks back",
+                "each counts on its own share of the steps; expect more of them, or use one",
+            )
+
+
 CHECKS = (
     Check("model", "error", known_model),
     Check("block-length", "error", block_length),
@@ -250,6 +282,8 @@ CHECKS = (
     Check("C4", "error", missing_predictions),
     Check("C5", "warning", false_agreement),
     Check("C9", "warning", exit_scale),
+    Check("C15", "warning", opposite_places),
+    Check("C16", "warning", double_reopening),
     Check("C18", "error", termination),
     Check("C23", "warning", step_cap),
     Check("fixed-steps", "error", unknown_share),

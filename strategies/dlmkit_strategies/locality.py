@@ -18,7 +18,7 @@ from dlmkit.roles import TransferRule
 from dlmkit.view import View
 from dlmkit_strategies.kernels import top_n
 
-__all__ = ["LocalLeap", "RunBest"]
+__all__ = ["Dilated", "LocalLeap", "RunBest"]
 
 _PROBABILITY = (at_least(0), at_most(1))
 
@@ -32,6 +32,7 @@ class LocalLeap(TransferRule):
     """
 
     name = "local-leap"
+    locality = "near"
     reads = frozenset({"probability"})
 
     threshold: float = option(0.9, doc="probability of an anchor", check=_PROBABILITY)
@@ -64,6 +65,7 @@ class RunBest(TransferRule):
     """
 
     name = "run-best"
+    locality = "far"
     reads = frozenset({"probability"})
 
     threshold: float = option(0.9, doc="probability that is always committed", check=_PROBABILITY)
@@ -90,3 +92,43 @@ def _best_of_runs(confidence_BP: Tensor, eligible_BP: Tensor) -> Tensor:
     place_BP = torch.where(top_BP, columns_P, size)
     first_BR = first_BR.scatter_reduce(1, run_BP, place_BP, "amin")
     return top_BP & (columns_P == first_BR.gather(1, run_BP))
+
+
+@attrs.frozen
+class Dilated(TransferRule):
+    """Positions far apart first: every stride-th of the block, with strides that shrink.
+
+    The strides are width / base^(1 + skip), then each time divided by the base, down to 1; so a
+    block takes about log(width) steps, whatever the network says.  Doubtful positions wait for the
+    last step.  Source: dilated unmasking (DUS, arXiv:2506.19037).
+    """
+
+    name = "dilated"
+    locality = "far"
+    reads = frozenset({"probability"})
+
+    base: int = option(2, doc="ratio of successive strides", check=at_least(2))
+    skip: int = option(0, doc="coarsest strides left out", check=at_least(0))
+    doubt: float = option(0.0, doc="probability under which a position waits", check=_PROBABILITY)
+
+    def strides(self, width: int) -> list[int]:
+        """The stride of each step, falling to 1."""
+        first = self.base ** (1 + self.skip)
+        found = [max(1, -(-width // first))]
+        while found[-1] > 1:
+            found.append(-(-found[-1] // self.base))
+        return found
+
+    def steps_per_block(self, width: int) -> int:
+        """One for each stride."""
+        return len(self.strides(width))
+
+    def select(self, confidence_BP: Tensor, view: View) -> Tensor:
+        """Sure positions on this step's grid, at the end everything, and the best one."""
+        strides = torch.tensor(self.strides(view.block.width), device=confidence_BP.device)
+        step_B = view.block_step_B.clamp_max(len(strides) - 1)
+        offset_BP = view.positions_BP - view.block.start_B[:, None]
+        on_grid_BP = offset_BP % strides[step_B][:, None] == 0
+        last_B1 = (step_B == len(strides) - 1)[:, None]
+        due_BP = (on_grid_BP & (confidence_BP >= self.doubt)) | last_B1
+        return (due_BP & view.eligible_BP) | top_n(confidence_BP, view.eligible_BP, 1)

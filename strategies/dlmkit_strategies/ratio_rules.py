@@ -13,8 +13,9 @@ import attrs
 import torch
 from torch import Tensor
 
-from dlmkit.bounds import at_least
+from dlmkit.bounds import above, at_least
 from dlmkit.component import StateField, option
+from dlmkit.need import Need
 from dlmkit.outcome import Outcome
 from dlmkit.prediction import Prediction
 from dlmkit.roles import Reviser, Revision, TransferRule
@@ -22,7 +23,7 @@ from dlmkit.view import View
 from dlmkit_strategies.kernels import top_n
 from dlmkit_strategies.positions import decided_here, read, write
 
-__all__ = ["Everything", "RatioQuota", "ReopenRecorded"]
+__all__ = ["Everything", "RatioQuota", "ReopenPlanned", "ReopenRecorded"]
 
 Curve = Literal["linear", "cosine", "square"]
 _CURVE = "share of the masks left after the part r of the steps: 1 - r, cos(r pi/2), or 1 - r^2"
@@ -34,7 +35,7 @@ _SHARE: dict[Curve, Callable[[float], float]] = {
 }
 
 
-def _left(curve: Curve, steps: int, view: View) -> Tensor:
+def _masks_left(curve: Curve, steps: int, view: View) -> Tensor:
     """Masks of the block that may be left after this step, floor(masks x share), `left_B`."""
     shares = [_SHARE[curve]((step + 1) / steps) for step in range(steps - 1)] + [0.0]
     share = torch.tensor(shares, dtype=torch.float64, device=view.block_step_B.device)
@@ -74,7 +75,7 @@ class RatioQuota(TransferRule):
 
     def select(self, confidence_BP: Tensor, view: View) -> Tensor:
         """What exceeds the share that may be left."""
-        due_B = view.eligible_BP.sum(dim=1) - _left(self.curve, self.steps, view)
+        due_B = view.eligible_BP.sum(dim=1) - _masks_left(self.curve, self.steps, view)
         return top_n(confidence_BP, view.eligible_BP, due_B[:, None])
 
 
@@ -102,7 +103,7 @@ class ReopenRecorded(Reviser):
         """The least confident decided positions."""
         fresh_BP = decided_here(view) == view.step
         recorded_BP = self._recorded(view.proposal.confidence_BP, fresh_BP, view)
-        count_B1 = _left(self.curve, self.steps, view)[:, None]
+        count_B1 = _masks_left(self.curve, self.steps, view)[:, None]
         lowest_BP = top_n(-recorded_BP, decided_here(view) >= 0, count_B1)
         return Revision(lowest_BP, torch.full_like(view.tokens_BP, view.canvas.mask_id))
 
@@ -115,3 +116,31 @@ class ReopenRecorded(Reviser):
     def _recorded(self, confidence_BP: Tensor, fresh_BP: Tensor, view: View) -> Tensor:
         old_BP = read(view.recall(self)["confidence_BN"], view)
         return torch.where(fresh_BP, confidence_BP.double(), old_BP)
+
+
+@attrs.frozen
+class ReopenPlanned(Reviser):
+    """Keep what scores best anywhere in the block, old or new, and leave the rest masked.
+
+    The score of a position is the log-probability of what is proposed there now, also where a
+    token stands; that of new positions counts eta times.  A scheduled share of the block's masks
+    is open after each step.  Source: P2, path planning with itself as planner (arXiv:2502.03540),
+    eta; as in bionemo-moco, `step_self_path_planning`.
+    """
+
+    name = "reopen-planned"
+    need = Need(top=2)
+    reopens = True
+
+    steps: int = option(32, doc=_STEPS, check=at_least(1), key="steps_per_block")
+    curve: Curve = option("linear", doc=_CURVE)
+    eta: float = option(1.0, doc="weight of new positions; above 1 takes more back", check=above(0))
+
+    def revise(self, prediction: Prediction, view: View) -> Revision:
+        """The lowest scores of the block."""
+        step_BP = decided_here(view)
+        score_BP = prediction.logp_of(view.proposal.tokens_BP)
+        score_BP = torch.where(step_BP == view.step, self.eta * score_BP, score_BP)
+        count_B1 = _masks_left(self.curve, self.steps, view)[:, None]
+        where_BP = top_n(-score_BP, (step_BP >= 0) & view.in_block_BP, count_B1)
+        return Revision(where_BP, torch.full_like(view.tokens_BP, view.canvas.mask_id))

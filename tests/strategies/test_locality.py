@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlmkit_strategies.locality import LocalLeap, RunBest
+from dlmkit_strategies.locality import Dilated, LocalLeap, RunBest
 from dlmkit_strategies.transfer import Threshold
 from tests.strategies.steps import canvas_of, chosen, fresh, proposing, view_of
 
@@ -82,3 +83,37 @@ def test_a_doubtful_run_waits(low: float) -> None:
     """Its best is not taken unless it is the best of all."""
     view = proposing(view_of(canvas_of([[None, 5, None]])), [[0.5, 0.0, 0.3]])
     assert [[0]] == chosen(RunBest(low=low), view)
+
+
+@pytest.mark.parametrize(
+    ("rule", "width", "expected"),
+    [
+        (Dilated(base=2), 8, [4, 2, 1]),
+        (Dilated(base=2, skip=1), 8, [2, 1]),
+        (Dilated(base=4), 64, [16, 4, 1]),
+        (Dilated(base=2), 1, [1]),
+    ],
+)
+def test_dilated_strides_shrink_to_one(rule: Dilated, width: int, expected: list[int]) -> None:
+    """Each is the one before divided by the base."""
+    assert expected == rule.strides(width)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"), [(0, [0, 4]), (1, [0, 2, 4, 6]), (2, list(range(8)))]
+)
+def test_dilated_takes_its_grid_and_the_best(step: int, expected: list[int]) -> None:
+    """The best position lies on every grid here."""
+    view = view_of(canvas_of([[None] * 8]), block_step_B=torch.tensor([step]))
+    scores = [0.9, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+    assert [expected] == chosen(Dilated(), proposing(view, [scores]))
+
+
+def test_dilated_lets_doubtful_positions_wait() -> None:
+    """Until the last step, which takes everything."""
+    first, last = (
+        proposing(view_of(canvas_of([[None] * 4]), block_step_B=torch.tensor([step])), [[0.2] * 4])
+        for step in (0, 1)
+    )
+    assert [[0]] == chosen(Dilated(doubt=0.3), first)
+    assert [[0, 1, 2, 3]] == chosen(Dilated(doubt=0.3), last)

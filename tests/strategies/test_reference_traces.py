@@ -19,6 +19,7 @@ SAMPLERS = {
     "pc_sampler": 46,
     "prophet": 59,
     "rcr": 31,
+    "remdm_loop": 5,
     "saber_dream": 12,
     "saber_llada": 30,
     "sched": 129,

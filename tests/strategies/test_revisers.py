@@ -16,11 +16,26 @@ from dlmkit.testing.conformance.looped import toy_networks
 from dlmkit.view import View
 from dlmkit_strategies.confidence import Probability
 from dlmkit_strategies.frontier import GrowingBlocks
-from dlmkit_strategies.ratio_rules import Everything, RatioQuota, ReopenRecorded
+from dlmkit_strategies.ratio_rules import (
+    Everything,
+    RatioQuota,
+    ReopenPlanned,
+    ReopenRecorded,
+)
+from dlmkit_strategies.remdm import FillAndRefill, ReopenUnlikely
 from dlmkit_strategies.saber_rules import AboveMean, Backtrack
 from dlmkit_strategies.sample import Greedy
 from dlmkit_strategies.transfer import TopK
-from tests.strategies.steps import canvas_of, chosen, fresh, next_view, proposing, select, view_of
+from tests.strategies.steps import (
+    INFO,
+    canvas_of,
+    chosen,
+    fresh,
+    next_view,
+    proposing,
+    select,
+    view_of,
+)
 
 ROW = st.lists(st.floats(0, 1), min_size=6, max_size=6)
 
@@ -181,3 +196,46 @@ def test_growing_blocks_go_back_to_what_was_reopened() -> None:
         stop(5, 5, 5, 5, None, None),
         stop(5, 5, 5, 5, 5, 5),
     ]
+
+
+@given(st.integers(1, 8), st.floats(0.5, 2))
+def test_path_planning_takes_its_steps_and_no_more(steps: int, eta: float) -> None:
+    """A scheduled share is open after each step, and nothing after the last."""
+    pipeline = Denoise(
+        sample=Greedy(),
+        confidence=Probability(),
+        transfer=Everything(),
+        revise=(ReopenPlanned(steps=steps, eta=eta),),
+        max_steps=99,
+    )
+    decoded = decode(pipeline, toy_networks())
+    assert 0 == sum(row.count(decoded.mask_id) for row in decoded.rows)
+    assert len(decoded.trace) <= steps
+
+
+def test_path_planning_weighs_new_positions_by_eta() -> None:
+    """Equal proposals: with eta above 1 the new one goes, below 1 the old one."""
+    for eta, expected in ((2.0, [1]), (0.5, [0])):
+        reviser = ReopenPlanned(steps=3, eta=eta)
+        view = view_of(canvas_of([[4, None, None]]), step=1, block_step_B=torch.tensor([1]))
+        view = proposing(view, [[0.5] * 3])
+        assert expected == reopened(reviser, committed(view, torch.tensor([[False, True, False]])))
+
+
+def test_remdm_pauses_in_every_second_step_of_its_loop() -> None:
+    """Fill half, then nothing and one by turns, then the rest."""
+    rule, taken = FillAndRefill(k=1, fill=0.5, loops=2), []
+    for step in range(7):
+        view = view_of(canvas_of([[None] * 4]), block_step_B=torch.tensor([step]))
+        taken.append(len(chosen(rule, proposing(view, [[0.5] * 4]))[0]))
+    assert ([1, 1, 0, 1, 0, 1, 1], 8) == (taken, rule.steps_per_block(4))
+
+
+def test_remdm_takes_back_the_least_likely_tokens() -> None:
+    """In the pauses of the transfer rule, and only then."""
+    reviser = ReopenUnlikely(k=1, fill=0.5, loops=1)
+    logits = torch.zeros(1, 4, INFO.vocab_size)
+    logits[0, 0, 4], logits[0, 1, 4] = 3.0, 1.0
+    for step, expected in ((1, []), (2, [1]), (3, [])):
+        view = view_of(canvas_of([[4, 4, None, None]]), block_step_B=torch.tensor([step]))
+        assert expected == reopened(reviser, proposing(view, [[0.5] * 4], logits))

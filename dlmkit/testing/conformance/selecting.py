@@ -11,6 +11,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.memory import parts
 from dlmkit.testing.conformance.calls import call
 from dlmkit.testing.conformance.case import Check, require
 from dlmkit.testing.conformance.decoding import GEN_LENGTH, PROMPTS
@@ -45,7 +46,7 @@ def _require_selection(commit_BP: Any, scene: Scene) -> None:
 
 
 def _breaks_ties_towards_the_first_position(rule: Any) -> None:
-    if rule.stochastic:
+    if rule.stochastic or any(getattr(part, "locality", None) for part in parts(rule)):
         return
     for each in scenes_for(rule):
         tied = attrs.evolve(each, confidence_BP=_level(each.confidence_BP))
