@@ -118,7 +118,8 @@ class Session:
         if past_B1QN.device.type != "cpu":
             return
         read_BN = _repeat(past_B1QN.any(dim=2)[:, 0], repeat)
-        if self.store is None or bool((read_BN & ~self.store.filled_BN).any()):
+        filled_BN = torch.zeros_like(read_BN) if self.store is None else self.store.filled_BN
+        if bool((read_BN & ~filled_BN).any()):
             raise EngineError(
                 "the cache policy's plan reads a position that was never stored",
                 hint="mark a position as cached only after a plan that commits it",
