@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from dlmkit.models.decoder import Decoder
+    from dlmkit.models.text_module import TextModule
 
 __all__ = ["completions", "continuations"]
 
@@ -64,7 +64,7 @@ def continuations(folder: Path, examples: Sequence[Example], gen_length: int) ->
 
 
 @torch.inference_mode()
-def _continued(network: Decoder, ids_1L: Tensor, count: int, eos: int) -> list[int]:
+def _continued(network: TextModule, ids_1L: Tensor, count: int, eos: int) -> list[int]:
     """The ids with up to `count` new ones, ending in the first end-of-text token."""
     ids: list[int] = ids_1L[0].tolist()
     past_k = past_v = None

@@ -17,7 +17,7 @@ from dlmkit.network import KeyValues, NetworkInfo, NetworkInputs, NetworkOutput
 from dlmkit.prediction import ScorePack, score_pack
 
 if TYPE_CHECKING:
-    from dlmkit.models.decoder import Decoder
+    from dlmkit.models.text_module import TextModule
     from dlmkit.need import Need
 
 __all__ = ["TorchNetwork"]
@@ -31,7 +31,7 @@ class TorchNetwork:
     inference mode: copy before writing into them.
     """
 
-    def __init__(self, decoder: Decoder, info: NetworkInfo, *, compiled: bool = False) -> None:
+    def __init__(self, decoder: TextModule, info: NetworkInfo, *, compiled: bool = False) -> None:
         self.decoder = decoder
         self.info = info
         self._trunk = torch.compile(decoder, dynamic=True) if compiled else decoder

@@ -18,6 +18,7 @@ from torch.nn import functional as F  # noqa: N812 - the name that every torch r
 from dlmkit.models.layers import Embedding, GatedMLP, Linear, RMSNorm
 from dlmkit.models.moe import SparseMLP
 from dlmkit.models.rotary import Angles, Rotary, rotate
+from dlmkit.models.text_module import TextModule
 
 if TYPE_CHECKING:
     from dlmkit.models.arch import ArchSpec
@@ -107,17 +108,11 @@ class Backbone(nn.Module):
         self.rotary = Rotary(arch.rotary, arch.query_scale)
 
 
-class Decoder(nn.Module):
-    """Tokens in, logits of the wanted rows and fresh keys and values out.
-
-    The call is stateless: keys and values are returned, never stored (append-then-attend).
-    Positions are data, in any order and per row; attention is never inferred from them.
-    A new decoder holds whatever its memory held: fill every parameter before use.
-    """
+class Decoder(TextModule):
+    """The shared decoder behind the contract of all networks."""
 
     def __init__(self, arch: ArchSpec) -> None:
-        super().__init__()
-        self.arch = arch
+        super().__init__(arch)
         self.model = Backbone(arch)
         self.lm_head = None if arch.tied_head else Linear(arch.hidden, arch.vocab_rows, bias=False)
 
@@ -132,8 +127,6 @@ class Decoder(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the final residual stream *before* the last norm, and fresh keys and values.
 
-        `mask_B1QK` is boolean, true where a query may attend; its columns are the cached
-        positions followed by the fed ones.  `None` lets every query see every key.
         `embeds_BQD`, where given, replaces the embedding of `ids_BQ`.
         """
         x_BQD = self.model.embed_tokens(ids_BQ) if embeds_BQD is None else embeds_BQD

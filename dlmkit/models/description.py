@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import torch
 
 from dlmkit.models.arch import ArchSpec
 from dlmkit.models.config import Config, read_config
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from dlmkit.engine import LoadOptions
+    from dlmkit.models.text_module import TextModule
 
 __all__ = ["CheckpointDescription", "describe_checkpoint"]
 
@@ -39,6 +41,11 @@ class CheckpointDescription:
     special_ids: SpecialIds
     tokenizer: Tokenizer | None
     tensors: tuple[StoredTensor, ...]
+
+    def empty_network(self) -> TextModule:
+        """Build the network without memory for its weights."""
+        with torch.device("meta"):
+            return self.family.network(self.arch)
 
 
 def describe_checkpoint(reference: str, options: LoadOptions) -> CheckpointDescription:

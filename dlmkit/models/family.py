@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dlmkit.models.arch import ArchSpec
     from dlmkit.models.config import Config
     from dlmkit.models.names import NameMap
+    from dlmkit.models.text_module import TextModule
 
 __all__ = ["FamilyDefaults", "ModelFamily", "find_family"]
 
@@ -31,13 +32,15 @@ __all__ = ["FamilyDefaults", "ModelFamily", "find_family"]
 class FamilyDefaults:
     """Conventions of a family, used where a checkpoint's own files are silent.
 
-    `eos_ids` end a text (the first one pads), `eot_ids` and `eot_tokens` end a turn of a
-    dialogue.  `logit_shift` is 1 where row i-1 predicts token i.  `chat_template` is a Jinja
-    template.  `bpe_pattern` splits text before byte-level BPE and `added_tokens` completes its
-    vocabulary, for checkpoints that ship `vocab.json` and `merges.txt` only.
+    `mask_field` is the config field that states the mask token.  `eos_ids` end a text (the first
+    one pads), `eot_ids` and `eot_tokens` end a turn of a dialogue.  `logit_shift` is 1 where row
+    i-1 predicts token i.  `chat_template` is a Jinja template.  `bpe_pattern` splits text before
+    byte-level BPE and `added_tokens` completes its vocabulary, for checkpoints that ship
+    `vocab.json` and `merges.txt` only.
     """
 
     mask_id: int | None = None
+    mask_field: str = "mask_token_id"
     eos_ids: tuple[int, ...] = ()
     eot_ids: tuple[int, ...] = ()
     eot_tokens: tuple[str, ...] = ()
@@ -74,6 +77,12 @@ class ModelFamily(Component):
     def names(self, arch: ArchSpec) -> NameMap:
         """Map the names in this family's files to the shared decoder's parameters."""
         raise NotImplementedError
+
+    def network(self, arch: ArchSpec) -> TextModule:
+        """Build the module that `names` maps to; the shared decoder unless overridden."""
+        from dlmkit.models.decoder import Decoder  # torch is slow to import
+
+        return Decoder(arch)
 
     def confirm(self, config: Config, tensor_names: Collection[str]) -> None:
         """Refuse a checkpoint that has this architecture's name but not its layout.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dlmkit.errors import ModelError
-from dlmkit.models.decoder import Decoder
 from dlmkit.models.description import CheckpointDescription, describe_checkpoint
 from dlmkit.models.weights import plan_weights
 
@@ -87,9 +86,8 @@ def _special_ids(known: CheckpointDescription) -> dict[str, Any]:
 
 
 def _shapes(known: CheckpointDescription) -> dict[str, tuple[int, ...]]:
-    with torch.device("meta"):
-        decoder = Decoder(known.arch)
-    return {name: tuple(value.shape) for name, value in decoder.named_parameters()}
+    parameters = known.empty_network().named_parameters()
+    return {name: tuple(value.shape) for name, value in parameters}
 
 
 def _count(shape: tuple[int, ...]) -> int:

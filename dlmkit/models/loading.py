@@ -7,10 +7,10 @@ from typing import Any
 import attrs
 
 from dlmkit.engine import Engine, LoadedModel, LoadOptions, Provenance, find_engine
-from dlmkit.models.decoder import Decoder
 from dlmkit.models.description import CheckpointDescription, describe_checkpoint
 from dlmkit.models.placement import choose_device, choose_dtype
-from dlmkit.models.weights import build_decoder
+from dlmkit.models.text_module import TextModule
+from dlmkit.models.weights import fill
 from dlmkit.network import NetworkInfo
 
 __all__ = ["Checkpoint", "load_checkpoint", "load_model"]
@@ -24,12 +24,12 @@ class Checkpoint:
     """
 
     description: CheckpointDescription
-    decoder: Decoder
+    decoder: TextModule
     dtype_reason: str
 
     def network_info(self, engine: str) -> NetworkInfo:
         """Facts about the network as an engine of that name runs it."""
-        known, embedding = self.description, self.decoder.model.embed_tokens.weight
+        known, weight = self.description, next(self.decoder.parameters())
         return NetworkInfo(
             vocab_size=known.arch.vocab_rows,
             mask_id=known.special_ids.mask_id,
@@ -40,8 +40,8 @@ class Checkpoint:
             layers=known.arch.layers,
             kv_heads=known.arch.kv_heads,
             head_dim=known.arch.head_dim,
-            dtype=embedding.dtype,
-            device=embedding.device,
+            dtype=weight.dtype,
+            device=weight.device,
             logit_shift=known.family.defaults.logit_shift,
             parameters=sum(value.numel() for value in self.decoder.parameters()),
             engine=engine,
@@ -89,8 +89,8 @@ def load_checkpoint(reference: str, options: LoadOptions) -> Checkpoint:
     device = choose_device(options.device)
     known = describe_checkpoint(reference, options)
     dtype, reason = choose_dtype(options.dtype, known.config, known.tensors, device)
-    decoder = build_decoder(
-        known.arch,
+    decoder = fill(
+        known.empty_network(),
         known.family.names(known.arch),
         known.tensors,
         device=device,

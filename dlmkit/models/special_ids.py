@@ -94,7 +94,7 @@ def _mask(
     declared = None if tokenizer is None else tokenizer.declared_mask
     return _first(
         _Found((), "") if mask_id is None else _Found((mask_id,), "given by the user"),
-        _stated(config, "mask_token_id"),
+        _stated(config, defaults.mask_field),
         _Found((), "") if declared is None else _Found((declared[0],), declared[1]),
         _default(() if defaults.mask_id is None else (defaults.mask_id,), rows),
     )

@@ -8,23 +8,23 @@ already fit, the parameter *is* the memory-mapped file; elsewhere tensors are co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dlmkit.errors import EngineError, ModelError
-from dlmkit.models.decoder import Decoder
 from dlmkit.models.free_memory import free_bytes
 from dlmkit.models.names import Piece
 from dlmkit.models.tensor_files import StoredTensor, TensorReader
 
 if TYPE_CHECKING:
-    from dlmkit.models.arch import ArchSpec
     from dlmkit.models.names import NameMap
 
-__all__ = ["Progress", "build_decoder", "plan_weights"]
+__all__ = ["Progress", "fill", "plan_weights"]
+
+Module = TypeVar("Module", bound=nn.Module)
 
 Progress = Callable[[int, int], None]
 """Called with the bytes read so far and the bytes in all."""
@@ -44,16 +44,16 @@ class Assignment:
     pieces: tuple[Piece, ...]
 
 
-def build_decoder(
-    arch: ArchSpec,
+def fill(
+    module: Module,
     names: NameMap,
     tensors: Iterable[StoredTensor],
     *,
     device: torch.device,
     dtype: torch.dtype,
     progress: Progress | None = None,
-) -> Decoder:
-    """Build the decoder of `arch` and fill it from the files.
+) -> Module:
+    """Fill a module that was built without memory from the files, for inference.
 
     Peak memory is that of the weights in `dtype` on `device` plus one tensor.
 
@@ -61,13 +61,11 @@ def build_decoder(
         ModelError: tensors are missing, unexpected, misshapen or assigned twice.
         EngineError: the weights do not fit into the device's memory.
     """
-    with torch.device("meta"):
-        decoder = Decoder(arch)
-    shapes = {name: tuple(value.shape) for name, value in decoder.named_parameters()}
+    shapes = {name: tuple(value.shape) for name, value in module.named_parameters()}
     plan = plan_weights(shapes, names, tensors)
     _require_memory(plan, device, dtype)
-    decoder.load_state_dict(_read(plan, shapes, device, dtype, progress), assign=True)
-    return decoder.requires_grad_(False).eval()
+    module.load_state_dict(_read(plan, shapes, device, dtype, progress), assign=True)
+    return module.requires_grad_(False).eval()
 
 
 def plan_weights(

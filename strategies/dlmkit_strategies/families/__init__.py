@@ -10,6 +10,7 @@ from dlmkit_strategies.families.llada2 import Llada2
 from dlmkit_strategies.families.llada_moe import LladaMoe
 from dlmkit_strategies.families.llama import Llama
 from dlmkit_strategies.families.nemotron import EfficientDlm, Nemotron
+from dlmkit_strategies.families.openwebtext import Bd3Lm, Mdlm
 from dlmkit_strategies.families.qwen2 import Qwen2
 from dlmkit_strategies.families.qwen3 import Qwen3
 from dlmkit_strategies.families.sdar import Sdar
@@ -18,6 +19,7 @@ from dlmkit_strategies.families.wedlm import WeDlm
 
 __all__ = [
     "FAMILIES",
+    "Bd3Lm",
     "Converted",
     "Dream",
     "DreamReasoner",
@@ -28,6 +30,7 @@ __all__ = [
     "Llada2",
     "LladaMoe",
     "Llama",
+    "Mdlm",
     "Nemotron",
     "OpenDcoder",
     "Qwen2",
@@ -38,6 +41,7 @@ __all__ = [
 ]
 
 FAMILIES = (
+    Bd3Lm,
     Converted,
     Dream,
     DreamReasoner,
@@ -48,6 +52,7 @@ FAMILIES = (
     Llada2,
     LladaMoe,
     Llama,
+    Mdlm,
     Nemotron,
     OpenDcoder,
     Qwen2,

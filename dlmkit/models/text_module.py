@@ -1,0 +1,49 @@
+"""What every network module offers to an engine, whatever is inside.
+
+Legend: B rows, Q fed positions, C cached positions, K = C + Q keys, D hidden size, G key/value
+heads, E head dimension, S wanted rows, V vocabulary, Y layers.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from dlmkit.models.arch import ArchSpec
+
+__all__ = ["TextModule"]
+
+
+class TextModule(nn.Module):
+    """Tokens in, a residual stream and fresh keys and values out; logits of wanted rows apart.
+
+    The call is stateless: keys and values are returned, never stored (append-then-attend).
+    Positions are data, in any order and per row; attention is never inferred from them.
+    A new module holds whatever its memory held: fill every parameter before use.
+    """
+
+    def __init__(self, arch: ArchSpec) -> None:
+        super().__init__()
+        self.arch = arch
+
+    @abstractmethod
+    def forward(
+        self,
+        ids_BQ: Tensor,
+        positions_BQ: Tensor,
+        mask_B1QK: Tensor | None = None,
+        past_k_YBGCE: Tensor | None = None,
+        past_v_YBGCE: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the residual stream before the last norm, and fresh keys and values.
+
+        `mask_B1QK` is boolean, true where a query may attend; its columns are the cached
+        positions followed by the fed ones.  `None` lets every query see every key.
+        """
+
+    @abstractmethod
+    def head(self, hidden_BSD: Tensor) -> Tensor:
+        """Logits `[B, S, V]` of the given rows of `forward`'s first result."""
