@@ -9,6 +9,7 @@ Legend: B rows, N canvas positions, P window positions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import attrs
 import torch
@@ -18,10 +19,11 @@ from dlmkit.errors import RequestError
 
 __all__ = ["Canvas"]
 
-_NOTHING = -1  # no token id
+_NOTHING = -1
+"""No token id: marks positions that a commit leaves alone."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, slots=False)
 class Canvas:
     """A batch of rows being decoded.
 
@@ -47,6 +49,7 @@ class Canvas:
     done_B: Tensor
     initial_masks_B: Tensor
     _masked: tuple[Tensor, Tensor] | None = attrs.field(default=None, repr=False)
+    _undone: tuple[Tensor, Tensor] | None = attrs.field(default=None, repr=False)
 
     @classmethod
     def create(
@@ -94,6 +97,12 @@ class Canvas:
             initial_masks_B=masked_BN.sum(dim=1),
         )
 
+    def snapshot(self) -> Canvas:
+        """The canvas as it is now, untouched by what is committed later."""
+        twin = object.__new__(Canvas)
+        twin.__dict__.update(self.__dict__)
+        return twin
+
     @property
     def masked_BN(self) -> Tensor:
         """Undecided positions; given text and padding hold no mask."""
@@ -101,13 +110,24 @@ class Canvas:
             self._masked = (self.tokens_BN, self.tokens_BN == self.mask_id)
         return self._masked[1]
 
+    @cached_property
+    def _changeable_BN(self) -> Tensor:
+        return ~self.given_BN
+
+    @property
+    def undone_B1(self) -> Tensor:
+        """Rows that still take part, bool."""
+        if self._undone is None or self._undone[0] is not self.done_B:
+            self._undone = (self.done_B, ~self.done_B[:, None])
+        return self._undone[1]
+
     def commit(self, positions_BP: Tensor, where_BP: Tensor, tokens_BP: Tensor, step: int) -> None:
         """Set the chosen positions to the given tokens; given text is never touched.
 
         Positions set to the mask token count as undecided again.
         """
         where_BN, tokens_BN = self._spread(positions_BP, where_BP, tokens_BP)
-        where_BN = where_BN & ~self.given_BN
+        where_BN = where_BN & self._changeable_BN
         self.tokens_BN = torch.where(where_BN, tokens_BN, self.tokens_BN)
         steps_BN = self.commit_step_BN.masked_fill(where_BN, step)
         self.commit_step_BN = steps_BN.masked_fill(self.masked_BN, -1)

@@ -38,13 +38,15 @@ class Decision:
 
     def select(
         self, prediction: Prediction, confidence_BP: Tensor, view: View
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor | None]:
         """Return which proposals become tokens in this step, `commit_BP`, and `exited_B`.
+
+        The second is None where no exit had a say.
 
         Raises:
             StrategyError: the transfer rule made no progress in a row.
         """
-        exited_B = torch.zeros_like(view.live_B)
+        exited_B: Tensor | None = None
         if self._final(view.step):
             return view.eligible_BP, exited_B
         commit_BP = self.transfer.select(confidence_BP, view) & view.eligible_BP
@@ -55,11 +57,13 @@ class Decision:
             if verdict is not None:
                 scope_BP = view.eligible_BP if verdict.scope == "block" else view.open_BP
                 commit_BP = commit_BP | (scope_BP & verdict.rows_B[:, None])
-                exited_B = exited_B | verdict.rows_B
+                exited_B = verdict.rows_B if exited_B is None else exited_B | verdict.rows_B
         self._demand_progress(commit_BP, view)
         return commit_BP, exited_B
 
-    def settle(self, prediction: Prediction, view: View, canvas: Canvas, exited_B: Tensor) -> None:
+    def settle(
+        self, prediction: Prediction, view: View, canvas: Canvas, exited_B: Tensor | None
+    ) -> None:
         """Revise earlier tokens and stop rows, on the canvas with this step's commits.
 
         Rows that exited, or had nothing to decide, are not revised: alone they would have ended.
@@ -68,7 +72,8 @@ class Decision:
             seen = view if reviser.sees == "before" else view.after(canvas)
             revision = reviser.revise(prediction, seen)
             if revision is not None:
-                open_B = view.live_B & ~exited_B & ~canvas.done_B
+                open_B = view.live_B & ~canvas.done_B
+                open_B = open_B if exited_B is None else open_B & ~exited_B
                 where_BP = revision.where_BP & view.inside_BP & open_B[:, None]
                 canvas.commit(view.positions_BP, where_BP, revision.tokens_BP, view.step)
         for rule in self.stop:

@@ -23,6 +23,7 @@ from dlmkit.decision import Decision
 from dlmkit.forecast import Forecast
 from dlmkit.memory import Memory, parts
 from dlmkit.need import Need
+from dlmkit.network import NetworkInfo
 from dlmkit.outcome import Outcome
 from dlmkit.proposal import Proposal
 from dlmkit.records import StepRecord
@@ -87,9 +88,7 @@ class Denoise(Procedure):
         session = context.session(self.model)
         memory = Memory(self, canvas, session.info.vocab_size)
         forecast, decision = self._forecast(), self._decision()
-        tracker = Tracker(
-            canvas, session.info, context.seed, self.blocks, self.transfer, self._reads_region()
-        )
+        tracker = self._tracker(canvas, session.info, context.seed)
         for step in count():
             view = tracker.view(step, memory.values)
             if not bool(view.live_B.any()):
@@ -123,8 +122,11 @@ class Denoise(Procedure):
     def _strategies(self) -> list[Strategy]:
         return [part for part in parts(self) if isinstance(part, Strategy)]
 
-    def _reads_region(self) -> bool:
-        return any(strategy.span == "region" for strategy in self._strategies())
+    def _tracker(self, canvas: Canvas, info: NetworkInfo, seed: int) -> Tracker:
+        region = any(strategy.span == "region" for strategy in self._strategies())
+        return Tracker(
+            canvas, info, seed, self.blocks, self.transfer, region, reopens=bool(self.revise)
+        )
 
     def _forecast(self) -> Forecast:
         return Forecast(

@@ -109,9 +109,14 @@ class Procedure(Component):
 
 
 class Blocks(Strategy):
-    """Which span of each row is decoded now."""
+    """Which span of each row is decoded now.
+
+    `until_filled` promises that a row keeps its span while a mask is left in it, as long as
+    nothing decided is reopened; the loop then asks only when a span has been filled.
+    """
 
     role = "blocks"
+    until_filled: ClassVar[bool] = False
 
     @abstractmethod
     def current(self, canvas: Canvas) -> BlockSpan:

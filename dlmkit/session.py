@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import attrs
 import torch
 from torch import Tensor
 
@@ -64,11 +63,9 @@ class Session:
         feed_BQ, want_BP = _repeat(plan.feed_BQ, repeat), _repeat(positions_BP, repeat)
         ids_BQ = ids_BN if plan.whole else ids_BN.gather(1, feed_BQ)
         rows_BP = self._rows_of(positions_BP, plan, ids_BN.shape[1], required_BP)
-        inputs = attrs.evolve(
-            self._inputs(ids_BQ, ids_BN, plan, canvas, repeat),
-            want_BS=_repeat(rows_BP, repeat),
-            current_BS=ids_BN.gather(1, want_BP) if need.current else None,
-        )
+        current_BP = ids_BN.gather(1, want_BP) if need.current else None
+        wanted = _repeat(rows_BP, repeat), current_BP
+        inputs = self._inputs(ids_BQ, ids_BN, plan, canvas, repeat, wanted)
         output = self.network.forward(inputs, need)
         self.counts = self.counts.plus(rows=ids_BQ.shape[0], fed=ids_BQ.numel())
         if plan.commit_BQ is not None:
@@ -77,19 +74,32 @@ class Session:
         return _split(output, repeat)
 
     def _inputs(
-        self, ids_BQ: Tensor, ids_BN: Tensor, plan: Plan, canvas: Canvas, repeat: int
+        self,
+        ids_BQ: Tensor,
+        ids_BN: Tensor,
+        plan: Plan,
+        canvas: Canvas,
+        repeat: int,
+        wanted: tuple[Tensor, Tensor | None],
     ) -> NetworkInputs:
-        """What is fed and what it sees, with nothing wanted yet."""
-        past, new = masks(self.info.attention, plan, canvas.inside_BN, ragged=canvas.ragged)
+        """What is fed, what it sees, and what is wanted: rows of the fed ones and their tokens."""
+        past, new = masks(
+            self.info.attention,
+            plan,
+            canvas.inside_BN,
+            ragged=canvas.ragged,
+            masked_BN=canvas.masked_BN,
+        )
         if past is not None:
             self._refuse_empty_reads(past, repeat)
         return NetworkInputs(
             ids_BQ=ids_BQ,
             positions_BQ=_repeat(plan.feed_BQ, repeat),
-            want_BS=ids_BQ[:, :0],
+            want_BS=wanted[0],
             mask_new_B1QQ=None if new is None else _repeat(new, repeat),
             past=None if past is None else self._store(ids_BN).content,
             mask_past_B1QC=None if past is None else _repeat(past, repeat),
+            current_BS=wanted[1],
         )
 
     def _rows_of(

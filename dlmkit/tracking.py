@@ -24,7 +24,8 @@ __all__ = ["Tracker"]
 class Tracker:
     """Follows the rows from block to block.
 
-    `region` asks for windows over the whole generated region instead of the current block.
+    `region` asks for windows over the whole generated region instead of the current block;
+    `reopens` says that decided positions may become masks again.
     """
 
     canvas: Canvas
@@ -33,48 +34,87 @@ class Tracker:
     blocks: Blocks | None
     transfer: TransferRule
     region: bool
-    _index_B: Tensor | None = None
-    _step_B: Tensor | None = None
-    _masks_B: Tensor | None = None
+    reopens: bool
+    _place: _Place | None = None
 
     def view(self, step: int, memory: Mapping[int, Mapping[str, Tensor]]) -> View:
         """Find each row's block and describe the step that is about to run."""
-        snapshot = attrs.evolve(self.canvas)
-        block = self.blocks.current(snapshot) if self.blocks else whole_region(snapshot)
-        span = whole_region(snapshot) if self.region else block
-        positions_BP, inside_BP = window(
-            span.start_B, span.stop_B, span.width, snapshot.tokens_BN.shape[1]
-        )
-        block_step_B, block_masks_B = self._follow(block, positions_BP, inside_BP)
+        snapshot = self.canvas.snapshot()
+        if self._place is None or not (self._keeps() and self._place.stay(snapshot)):
+            self._place = self._moved(snapshot, self._place)
+        place = self._place
         return View(
             canvas=snapshot,
             info=self.info,
             noise=Noise(self.seed, snapshot.samples_B, step),
             step=step,
-            block=block,
-            block_step_B=block_step_B,
-            block_masks_B=block_masks_B,
-            positions_BP=positions_BP,
-            inside_BP=inside_BP,
-            steps_per_block=self.transfer.steps_per_block(block.width),
-            window_is_block=span is block,
+            block=place.block,
+            block_step_B=place.step_B,
+            block_masks_B=place.masks_B,
+            positions_BP=place.positions_BP,
+            inside_BP=place.inside_BP,
+            steps_per_block=self.transfer.steps_per_block(place.block.width),
             memory=memory,
+            masked_BP=place.masked_BP,
+            in_block_BP=place.in_block_BP,
         )
 
-    def _follow(
-        self, block: BlockSpan, positions_BP: Tensor, inside_BP: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Steps since each row entered its block, and the block's masks at that time."""
-        masked_BP = self.canvas.masked_BN.gather(1, positions_BP) & inside_BP
+    def _keeps(self) -> bool:
+        """Whether a row stays in its block until no mask is left there."""
+        return not self.reopens and (self.blocks is None or self.blocks.until_filled)
+
+    def _moved(self, canvas: Canvas, before: _Place | None) -> _Place:
+        """Find every row's block; a row that stays where it was goes on counting."""
+        block = self.blocks.current(canvas) if self.blocks else whole_region(canvas)
+        span = whole_region(canvas) if self.region else block
+        columns = canvas.tokens_BN.shape[1]
+        positions_BP, inside_BP = window(span.start_B, span.stop_B, span.width, columns)
+        in_block_BP = inside_BP
         if self.region:
-            masked_BP = masked_BP & (positions_BP >= block.start_B[:, None])
-            masked_BP = masked_BP & (positions_BP < block.stop_B[:, None])
-        masks_B = masked_BP.sum(dim=1)
-        if self._index_B is None or self._step_B is None or self._masks_B is None:
-            self._step_B, self._masks_B = torch.zeros_like(masks_B), masks_B
-        else:
-            entered_B = block.index_B != self._index_B
-            self._step_B = torch.where(entered_B, 0, self._step_B + 1)
-            self._masks_B = torch.where(entered_B, masks_B, self._masks_B)
-        self._index_B = block.index_B
-        return self._step_B, self._masks_B
+            after_BP = positions_BP >= block.start_B[:, None]
+            in_block_BP = after_BP & (positions_BP < block.stop_B[:, None]) & inside_BP
+        masked_BP = canvas.masked_BN.gather(1, positions_BP) & inside_BP
+        masks_B = (masked_BP & in_block_BP).sum(dim=1)
+        step_B = torch.zeros_like(masks_B)
+        if before is not None:
+            entered_B = block.index_B != before.block.index_B
+            step_B = torch.where(entered_B, 0, before.step_B + 1)
+            masks_B = torch.where(entered_B, masks_B, before.masks_B)
+        return _Place(
+            block=block,
+            positions_BP=positions_BP,
+            inside_BP=inside_BP,
+            in_block_BP=in_block_BP,
+            masked_BP=masked_BP,
+            open_B=(masked_BP & in_block_BP).any(dim=1),
+            step_B=step_B,
+            masks_B=masks_B,
+        )
+
+
+@attrs.define(kw_only=True, eq=False)
+class _Place:
+    """Where the rows are: block, window and its masks; which rows have any left in their block.
+
+    `step_B` counts the steps since a row entered its block, `masks_B` the masks it had then.
+    """
+
+    block: BlockSpan
+    positions_BP: Tensor
+    inside_BP: Tensor
+    in_block_BP: Tensor
+    masked_BP: Tensor
+    open_B: Tensor
+    step_B: Tensor
+    masks_B: Tensor
+
+    def stay(self, canvas: Canvas) -> bool:
+        """Count one more step in the same blocks, unless one of them was filled."""
+        masked_BP = canvas.masked_BN.gather(1, self.positions_BP) & self.inside_BP
+        block_BP = masked_BP
+        if self.in_block_BP is not self.inside_BP:
+            block_BP = masked_BP & self.in_block_BP
+        if not torch.equal(block_BP.any(dim=1), self.open_B):
+            return False
+        self.masked_BP, self.step_B = masked_BP, self.step_B + 1
+        return True

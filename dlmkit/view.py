@@ -6,7 +6,6 @@ wanted; the same number for every row, known on the host).
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -49,7 +48,6 @@ class View:
     steps a block will take where the transfer rule fixes it, else None.  `positions_BP` are
     canvas positions, with `inside_BP` false on filler.  `predicted_BP` is false where this step
     computes no prediction (None: nowhere); strategies read predictions of the others only.
-    `window_is_block` says that the window is the block of each row and nothing else.
     """
 
     canvas: Canvas
@@ -63,8 +61,9 @@ class View:
     inside_BP: Tensor
     predicted_BP: Tensor | None = None
     steps_per_block: int | None = None
-    window_is_block: bool = False
     memory: Mapping[int, Mapping[str, Tensor]] = attrs.field(factory=dict, repr=False)
+    _masked_BP: Tensor | None = attrs.field(default=None, repr=False)
+    _in_block_BP: Tensor | None = attrs.field(default=None, repr=False)
     _proposal: Proposal | None = attrs.field(default=None, repr=False)
 
     @property
@@ -83,8 +82,8 @@ class View:
 
     def proposing(self, proposal: Proposal) -> View:
         """The same view, with what the pass proposes."""
-        view = copy.copy(self)  # keeps what is already worked out
-        object.__setattr__(view, "_proposal", proposal)
+        view = object.__new__(View)
+        view.__dict__.update(self.__dict__, _proposal=proposal)  # and what is worked out already
         return view
 
     def recall(self, owner: Strategy) -> Mapping[str, Tensor]:
@@ -93,7 +92,7 @@ class View:
 
     def after(self, canvas: Canvas) -> View:
         """The same step seen with the canvas as it is now."""
-        return attrs.evolve(self, canvas=attrs.evolve(canvas))
+        return attrs.evolve(self, canvas=canvas.snapshot(), masked_BP=None)
 
     @property
     def samples_B(self) -> Tensor:
@@ -113,13 +112,15 @@ class View:
     @cached_property
     def masked_BP(self) -> Tensor:
         """Undecided positions of the window, bool."""
+        if self._masked_BP is not None:
+            return self._masked_BP
         return self.canvas.masked_BN.gather(1, self.positions_BP) & self.inside_BP
 
     @cached_property
     def in_block_BP(self) -> Tensor:
         """Positions of the window that lie in the row's current block, bool."""
-        if self.window_is_block:
-            return self.inside_BP
+        if self._in_block_BP is not None:
+            return self._in_block_BP
         after_BP = self.positions_BP >= self.block.start_B[:, None]
         return after_BP & (self.positions_BP < self.block.stop_B[:, None]) & self.inside_BP
 
@@ -131,7 +132,7 @@ class View:
     @cached_property
     def open_BP(self) -> Tensor:
         """Undecided positions of the window that can be decided now, in any block, bool."""
-        open_BP = self.masked_BP & ~self.canvas.done_B[:, None]
+        open_BP = self.masked_BP & self.canvas.undone_B1
         return open_BP if self.predicted_BP is None else open_BP & self.predicted_BP
 
     @cached_property

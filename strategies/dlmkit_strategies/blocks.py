@@ -26,6 +26,7 @@ class FixedBlocks(Blocks):
     """
 
     name = "fixed"
+    until_filled = True
 
     length: int = option(32, doc="tokens in a block", check=at_least(1))
     partial: bool = option(
