@@ -9,7 +9,6 @@ import attrs
 import torch
 
 from dlmkit.component import StateField, option
-from dlmkit.denoise import Denoise
 from dlmkit.need import Need
 from dlmkit.plan import Plan
 from dlmkit.roles import (
@@ -23,15 +22,13 @@ from dlmkit.roles import (
     InputTransform,
     LogitsTransform,
     Observer,
-    Procedure,
     Reviser,
     Revision,
     StopRule,
     TokenSampler,
     TransferRule,
 )
-from dlmkit.testing.conformance.pipelines import pipeline_around
-from dlmkit.testing.plain import BestPosition, TokenScore
+from dlmkit.testing.plain import BestPosition
 from dlmkit.view import BlockSpan, whole_region
 
 TURNS = count()
@@ -475,74 +472,3 @@ class Meddler(Observer):
 
     def step(self, record):
         record.after_BN[:, -1] = 1
-
-
-@attrs.frozen
-class Wrapped(Procedure):
-    """A sound procedure, to be spoilt.  Source: dlmkit."""
-
-    name = "wrapped"
-
-    def plain(self):
-        return pipeline_around(BestPosition(), blocks=None)
-
-    def steps(self, context, canvas):
-        yield from self.plain().steps(context, canvas)
-
-
-@breaks("decodes to the end")
-@attrs.frozen
-class Quitter(Wrapped):
-    """Gives up after two steps.  Source: dlmkit."""
-
-    name = "quitter"
-
-    def steps(self, context, canvas):
-        for _, record in zip(range(2), super().steps(context, canvas), strict=False):
-            yield record
-
-
-@breaks("leaves the prompt alone")
-@attrs.frozen
-class Vandal(Wrapped):
-    """Overwrites the prompt.  Source: dlmkit."""
-
-    name = "vandal"
-
-    def steps(self, context, canvas):
-        yield from super().steps(context, canvas)
-        canvas.tokens_BN[:, 0] = 7
-
-
-@breaks("gives the same trace with the same seed")
-@attrs.frozen
-class Gambler(Wrapped):
-    """Ignores the seed.  Source: dlmkit."""
-
-    name = "gambler"
-
-    def plain(self):
-        return Denoise(
-            sample=Dice(),
-            confidence=TokenScore(),
-            transfer=BestPosition(),
-        )
-
-
-@breaks("counts what was executed")
-@attrs.frozen
-class Cheat(Wrapped):
-    """Calls the network behind the session's back.  Source: dlmkit."""
-
-    name = "cheat"
-
-    def steps(self, context, canvas):
-        session = context.session("main")
-        real = session.network.forward
-
-        def twice(inputs, need):
-            real(inputs, need)
-            return real(inputs, need)
-
-        session.network.forward = twice
-        yield from super().steps(context, canvas)
