@@ -18,25 +18,34 @@ __all__ = ["masks", "visible"]
 
 
 def visible(pattern: AttentionPattern, query_BQ: Tensor, key_BK: Tensor) -> Tensor | None:
-    """`allowed_BQK` between absolute positions; None where the pattern allows everything."""
-    if pattern.kind == "full":
+    """`allowed_BQK` between absolute positions of a text; None where everything is allowed.
+
+    `masks-last` is taken for a text without masks, `prefix-causal` for one without a prefix.
+    """
+    if pattern.kind in ("full", "prefix-causal"):
         return None
-    if pattern.kind == "causal":
+    if pattern.kind in ("causal", "masks-last"):
         return key_BK[:, None, :] <= query_BQ[:, :, None]
     block = pattern.block or 1
     return key_BK[:, None, :] // block <= query_BQ[:, :, None] // block
 
 
 def masks(
-    pattern: AttentionPattern, plan: Plan, inside_BN: Tensor, *, ragged: bool
+    pattern: AttentionPattern,
+    plan: Plan,
+    inside_BN: Tensor,
+    *,
+    ragged: bool,
+    masked_BN: Tensor | None = None,
 ) -> tuple[Tensor | None, Tensor | None]:
     """Return `mask_past_B1QC` and `mask_new_B1QQ` of a plan.
 
+    `masked_BN` says which positions hold a mask (None: none do); `masks-last` depends on it.
     Padding and filler are hidden as keys; a filler or padding query sees only itself.  The first
     is None without cached positions, the second where every query sees every fed position.
     """
     feed_BQ = plan.feed_BQ
-    allowed_BQQ = _planned(pattern, plan, feed_BQ)
+    allowed_BQQ = _planned(pattern, plan, feed_BQ, masked_BN)
     if ragged or plan.feed_valid_BQ is not None:
         real_BQ = inside_BN.gather(1, feed_BQ)
         if plan.feed_valid_BQ is not None:
@@ -49,24 +58,31 @@ def masks(
     mask_new = None if allowed_BQQ is None else allowed_BQQ[:, None]
     if plan.cached_BN is None:
         return None, mask_new
-    return _past_mask(pattern, plan, inside_BN)[:, None], mask_new
+    return _past_mask(pattern, plan, inside_BN, masked_BN)[:, None], mask_new
 
 
-def _planned(pattern: AttentionPattern, plan: Plan, key_BK: Tensor) -> Tensor | None:
+def _planned(
+    pattern: AttentionPattern, plan: Plan, key_BK: Tensor, masked_BN: Tensor | None
+) -> Tensor | None:
     """What the fed positions may see by the network's pattern and the plan's prefix."""
-    free = pattern.kind == "prefix-causal"
-    allowed_BQK = None if free else visible(pattern, plan.feed_BQ, key_BK)
+    allowed_BQK = visible(pattern, plan.feed_BQ, key_BK)
+    if allowed_BQK is not None and masked_BN is not None and pattern.kind == "masks-last":
+        masked_BQ1 = masked_BN.gather(1, plan.feed_BQ)[:, :, None]
+        masked_B1K = masked_BN.gather(1, key_BK)[:, None, :]
+        allowed_BQK = torch.where(masked_BQ1 == masked_B1K, allowed_BQK, masked_BQ1)
     if plan.prefix_B is None:
         return allowed_BQK
     prefix_B1 = plan.prefix_B[:, None]
-    if free:
+    if pattern.kind == "prefix-causal":
         upto_BQK = key_BK[:, None, :] <= plan.feed_BQ[:, :, None]
         return upto_BQK | (plan.feed_BQ >= prefix_B1)[:, :, None]
     open_BQK = (plan.feed_BQ >= prefix_B1)[:, :, None] | (key_BK < prefix_B1)[:, None, :]
     return open_BQK if allowed_BQK is None else allowed_BQK & open_BQK
 
 
-def _past_mask(pattern: AttentionPattern, plan: Plan, inside_BN: Tensor) -> Tensor:
+def _past_mask(
+    pattern: AttentionPattern, plan: Plan, inside_BN: Tensor, masked_BN: Tensor | None
+) -> Tensor:
     feed_BQ, columns = plan.feed_BQ, inside_BN.shape[1]
     assert plan.cached_BN is not None  # noqa: S101 - the caller has checked
     # A fed position is seen fresh, so its stored row is hidden; filler hides nothing.
@@ -75,7 +91,7 @@ def _past_mask(pattern: AttentionPattern, plan: Plan, inside_BN: Tensor) -> Tens
     if plan.feed_valid_BQ is not None:
         allowed_BQN = allowed_BQN & plan.feed_valid_BQ[:, :, None]
     slots_BN = torch.arange(columns, device=feed_BQ.device).expand_as(readable_BN)
-    pattern_BQN = _planned(pattern, plan, slots_BN)
+    pattern_BQN = _planned(pattern, plan, slots_BN, masked_BN)
     if pattern_BQN is not None:
         return allowed_BQN & pattern_BQN
     return allowed_BQN.expand(-1, feed_BQ.shape[1], -1)

@@ -136,6 +136,21 @@ def test_wedlm_moves_masks_last_and_keeps_their_positions(dtype):
     assert_close(arrays["logits_reordered"].to(found_BQV.dtype), found_BQV, **TOLERANCE[dtype])
 
 
+def test_wedlm_needs_no_reordering():
+    """In the order of positions, the pattern's mask gives what moving masks last gives."""
+    arrays, network = recorded("wedlm"), loaded("wedlm", dtype="float32").network
+    order_Q = arrays["position_ids_reordered"][0].argsort()
+    ids_BQ = arrays["input_ids_reordered"][:, order_Q]
+    masked_BQ = ids_BQ == network.info.mask_id
+    assert masked_BQ.any()
+    inside_BQ = torch.ones_like(masked_BQ)
+    _, mask_B1QQ = attention.masks(
+        network.info.attention, Plan.full(ids_BQ), inside_BQ, ragged=False, masked_BN=masked_BQ
+    )
+    found_BQV = logits(network, ids_BQ, mask_new_B1QQ=mask_B1QQ)
+    assert_close(arrays["logits_reordered"][:, order_Q], found_BQV, **TOLERANCE["float32"])
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("kind", ["bidir", "causal"])
 def test_nemotron_has_two_modes_in_one_set_of_weights(kind, dtype):

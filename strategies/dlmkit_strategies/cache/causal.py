@@ -69,10 +69,10 @@ class BlockCausal(CachePolicy):
 
     def _size(self, view: View) -> int:
         attention = view.info.attention
-        if attention.kind == "full":
+        if attention.kind in ("full", "prefix-causal"):
             raise StrategyError(
                 "cache policy 'block-causal' is for networks with block-causal attention; "
-                "this one lets every position see every other",
+                f"this one's is {attention.kind}",
                 hint="use prefix or dual",
             )
         return 1 if attention.kind == "causal" else attention.block or 1

@@ -22,10 +22,9 @@ __all__ = ["WeDlm"]
 
 @attrs.frozen
 class WeDlm(ModelFamily):
-    """WeDLM: masked tokens are fed after the known ones, with their true positions.
+    """WeDLM: causal attention, as if masked tokens came after the known ones.
 
-    Attention is causal in the order of feeding.  Masked rows predict their own token, known rows
-    the next one.  The 7B model has the layout of Qwen2.5, the 8B model that of Qwen3.
+    Positions stay true.  Masked rows predict their own token, known rows the next one.  The 7B model has the layout of Qwen2.5, the 8B model that of Qwen3.
     """
 
     name = "wedlm"
@@ -44,7 +43,7 @@ class WeDlm(ModelFamily):
         """Read the config; two flags choose between the layouts."""
         return llama_arch(
             config,
-            AttentionPattern(kind="causal"),
+            AttentionPattern(kind="masks-last"),
             qkv_bias=bool(config.flag("attention_bias")),
             qk_norm=bool(config.flag("qk_norm")),
         )
