@@ -18,6 +18,7 @@ def dlmkit_components() -> Iterable[type[Component]]:
     """List the strategies and model families of this package."""
     from dlmkit_strategies import (
         agreement,
+        aligned,
         background,
         blocks,
         cache,
@@ -45,6 +46,7 @@ def dlmkit_components() -> Iterable[type[Component]]:
 
     modules = (
         agreement,
+        aligned,
         background,
         blocks,
         cache,

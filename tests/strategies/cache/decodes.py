@@ -99,12 +99,12 @@ def poisoned(info, canvas):
     return store
 
 
-def pipeline(cache, *, steps=BLOCK, length=BLOCK, confidence=None, transfer=None):
+def pipeline(cache, *, steps=BLOCK, length=BLOCK, confidence=None, transfer=None, blocks=None):
     """Quota decoding in blocks, in a drawn order where the policy needs one."""
     if confidence is None:
         confidence = DrawnOrder() if isinstance(cache, DelayedGreedy) else Probability()
     return Denoise(
-        blocks=FixedBlocks(length=length),
+        blocks=blocks or FixedBlocks(length=length),
         cache=cache,
         sample=Greedy(),
         confidence=confidence,
