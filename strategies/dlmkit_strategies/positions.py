@@ -15,7 +15,7 @@ __all__ = ["decided_here", "read", "write"]
 
 def read(state_BN: Tensor, view: View) -> Tensor:
     """Values at the window's positions, `state_BP`, or `state_BPV` of a state with tokens."""
-    return state_BN.gather(1, _index(view.positions_BP, state_BN))
+    return state_BN[_rows(state_BN), view.positions_BP]
 
 
 def write(state_BN: Tensor, values_BP: Tensor, where_BP: Tensor, view: View) -> Tensor:
@@ -24,15 +24,12 @@ def write(state_BN: Tensor, values_BP: Tensor, where_BP: Tensor, view: View) -> 
     target_BP = view.positions_BP.masked_fill(~(where_BP & view.inside_BP), columns)
     spare = state_BN.new_zeros(state_BN.shape[0], 1, *state_BN.shape[2:])
     wider = torch.cat((state_BN, spare), dim=1)
-    index = _index(target_BP, state_BN)
-    return wider.scatter(1, index, values_BP.to(state_BN.dtype))[:, :columns]
+    wider[_rows(state_BN), target_BP] = values_BP.to(state_BN.dtype)
+    return wider[:, :columns]
 
 
-def _index(positions_BP: Tensor, state_BN: Tensor) -> Tensor:
-    """The index in the form that gather and scatter want for the state's dimensions."""
-    if state_BN.ndim == 2:
-        return positions_BP
-    return positions_BP[..., None].expand(*positions_BP.shape, state_BN.shape[-1])
+def _rows(state_BN: Tensor) -> Tensor:
+    return torch.arange(state_BN.shape[0], device=state_BN.device)[:, None]
 
 
 def decided_here(view: View) -> Tensor:

@@ -6,6 +6,7 @@ Legend: B rows, N canvas positions, P window positions, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import log
 from typing import Literal
 
 import attrs
@@ -43,7 +44,7 @@ class SteadyAndSure(TransferRule):
     span = "region"
     history = True
     state = (
-        StateField("share_BNV", "float32", 0.0, "BNV"),
+        StateField("log_BNV", "float32", log(_TINY), "BNV"),
         StateField("steady_BN", "int64", 0),
     )
 
@@ -73,19 +74,17 @@ class SteadyAndSure(TransferRule):
         """The distributions of this step, and for how long each has been steady."""
         view, old = outcome.view, outcome.view.recall(self)
         steady_BP = self._count(self._change(outcome.prediction, view), view)
-        everywhere_BP = torch.ones_like(view.inside_BP)
-        share_BPV = _shares(outcome.prediction)
+        log_BPV = _shares(outcome.prediction).add_(_TINY).log_()
         return {
-            "share_BNV": write(old["share_BNV"], share_BPV, everywhere_BP, view),
-            "steady_BN": write(old["steady_BN"], steady_BP, everywhere_BP, view),
+            "log_BNV": write(old["log_BNV"], log_BPV, view.inside_BP, view),
+            "steady_BN": write(old["steady_BN"], steady_BP, view.inside_BP, view),
         }
 
     def _change(self, prediction: Prediction, view: View) -> Tensor:
         """KL divergence from the step before, in nats; large where there was none."""
         now_BPV = _shares(prediction)
-        before_BPV = read(view.recall(self)["share_BNV"], view)
-        log_ratio_BPV = (now_BPV + _TINY).log() - (before_BPV + _TINY).log()
-        return (now_BPV * log_ratio_BPV).sum(dim=-1)
+        ratio_BPV = (now_BPV + _TINY).log_().sub_(read(view.recall(self)["log_BNV"], view))
+        return ratio_BPV.mul_(now_BPV).sum(dim=-1)
 
     def _count(self, change_BP: Tensor, view: View) -> Tensor:
         """Steps in a row, with this one, in which the change stayed under the bound."""
