@@ -33,7 +33,8 @@ class SamplerMap:
     ) -> Document | None:
         """Return the checked spec that decodes like the sampler, or None where nothing fits.
 
-        `facts` about the case, `rows` and `prompt_length`, can be read as if they were settings.
+        `facts` about the case can be read as if they were settings: `rows`, `prompt_length`,
+        `output_length`.
 
         Raises:
             RequestError: a division of settings leaves a remainder.

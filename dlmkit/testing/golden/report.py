@@ -80,7 +80,11 @@ def run_cases(
 
 
 def _run(case: GoldenCase, samplers: SamplerMap, networks: Networks, tally: Tally) -> None:
-    facts = {"rows": len(case.prompts), "prompt_length": len(case.prompts[0])}
+    facts = {
+        "rows": len(case.prompts),
+        "prompt_length": len(case.prompts[0]),
+        "output_length": len(case.outputs[0]),
+    }
     document = samplers.document_for(case.sampler, case.settings, facts)
     if document is None:
         tally.unknown += 1
