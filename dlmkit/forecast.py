@@ -54,7 +54,9 @@ class Forecast:
             logits = [each.logits_BPV for each in predictions if each.logits_BPV is not None]
             edited_BPV = self.guide.combine(logits, view)
             prediction = self._from_logits(edited_BPV, view)
-        prediction = self._edit(prediction, view, "score")
+        scored = self._edit(prediction, view, "score")
+        if scored is not prediction:
+            prediction = attrs.evolve(scored, original=prediction)
         sampling = self._edit(prediction, view, "sampling")
         if sampling is not prediction:
             prediction = attrs.evolve(prediction, sampling=sampling)

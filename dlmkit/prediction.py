@@ -39,16 +39,23 @@ class Prediction:
 
     `filtered` is the distribution that tokens are drawn from, after sampling-stage transforms
     (temperature, top-p, top-k); without such transforms it is the prediction itself.
+    `unedited` is the distribution before score-stage transforms, in the same way.
     """
 
     pack: ScorePack
     logits_BPV: Tensor | None = None
     sampling: Prediction | None = None
+    original: Prediction | None = None
 
     @property
     def filtered(self) -> Prediction:
         """The distribution that tokens are drawn from."""
         return self.sampling or self
+
+    @property
+    def unedited(self) -> Prediction:
+        """The distribution before the transforms that everybody sees, guidance included."""
+        return self.original or self
 
     def logp_of(self, tokens_BP: Tensor) -> Tensor:
         """Log-probability in nats of the given token at each position, `logp_BP`.
