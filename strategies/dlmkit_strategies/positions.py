@@ -19,9 +19,15 @@ def read(state_BN: Tensor, view: View) -> Tensor:
 
 
 def write(state_BN: Tensor, values_BP: Tensor, where_BP: Tensor, view: View) -> Tensor:
-    """The state with new values where `where_BP` says so; filler is never written."""
+    """The state with new values where `where_BP` says so.
+
+    Filler is never written, nor a position without a prediction in this step.
+    """
     columns = state_BN.shape[1]
-    target_BP = view.positions_BP.masked_fill(~(where_BP & view.inside_BP), columns)
+    where_BP = where_BP & view.inside_BP
+    if view.predicted_BP is not None:
+        where_BP = where_BP & view.predicted_BP
+    target_BP = view.positions_BP.masked_fill(~where_BP, columns)
     spare = state_BN.new_zeros(state_BN.shape[0], 1, *state_BN.shape[2:])
     wider = torch.cat((state_BN, spare), dim=1)
     wider[_rows(state_BN), target_BP] = values_BP.to(state_BN.dtype)
