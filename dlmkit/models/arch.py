@@ -29,7 +29,8 @@ class AttentionPattern:
     `full`: every position.  `causal`: positions up to its own.  `block-causal`: every position
     whose block, counted from position 0 in steps of `block`, is not later than its own.
     `masks-last`: known positions see known ones up to their own, masked positions see every known
-    one and masked ones up to their own, as if masks came after the text.  `prefix-causal`: positions of a finished prefix see those up to their own, later ones every
+    one and masked ones up to their own, as if masks came after the text.
+    `prefix-causal`: positions of a finished prefix see those up to their own, later ones every
     position; the plan says where the prefix ends, and `block` positions follow it at a time.
     """
 

@@ -24,7 +24,8 @@ __all__ = ["WeDlm"]
 class WeDlm(ModelFamily):
     """WeDLM: causal attention, as if masked tokens came after the known ones.
 
-    Positions stay true.  Masked rows predict their own token, known rows the next one.  The 7B model has the layout of Qwen2.5, the 8B model that of Qwen3.
+    Positions stay true.  Masked rows predict their own token, known rows the next one.  The 7B
+    model has the layout of Qwen2.5, the 8B model that of Qwen3.
     """
 
     name = "wedlm"

@@ -1,0 +1,116 @@
+"""Whole decodes of block models equal those of the published samplers, token for token."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from dlmkit.canvas import Canvas
+from dlmkit.context import Context
+from dlmkit.session import Session
+from dlmkit.spec import load_spec
+from dlmkit_strategies.families import Llada2, Sdar
+from tests.models.checkpoints import loaded, recorded
+
+CACHES = ("pipeline.cache=null", "pipeline.cache=block-causal")
+PROMPTS = {"p13": "prompt13", "p16": "prompt16"}
+NEW = 24
+
+
+@functools.cache
+def network(name, block):
+    families = {"sdar": Sdar(block=block), "llada2_moe": Llada2(block=block), "wedlm": None}
+    mask_id = {"sdar": 509, "llada2_moe": 511, "wedlm": 505}[name]
+    return loaded(name, dtype="float32", family=families[name], mask_id=mask_id).network
+
+
+def decoded(model, spec, overrides, prompt, count):
+    """The tokens after the prompt, and the number of forward passes."""
+    document = load_spec(spec, [f"gen_length={count}", *overrides])
+    canvas = Canvas.create([prompt], count, model.info.mask_id)
+    session = Session(model)
+    for _ in document.pipeline.steps(Context({"main": session}), canvas):
+        pass
+    return canvas.tokens_BN[0, len(prompt) :].tolist(), session.counts.forwards
+
+
+def whole_blocks(prompt, block):
+    """New tokens up to the end of the block that holds the last one asked for."""
+    return -(-(len(prompt) + NEW) // block) * block - len(prompt)
+
+
+@pytest.mark.parametrize("cache", CACHES)
+@pytest.mark.parametrize("row", PROMPTS)
+@pytest.mark.parametrize("block", [4, 8])
+@pytest.mark.parametrize("threshold", [None, "05", "09"])
+def test_sdar_decodes_as_its_sampler(threshold, block, row, cache):
+    """One token a step, or everything above a threshold; blocks of the config or the user."""
+    arrays = recorded("sdar", "decode.npz")
+    prompt = arrays[PROMPTS[row]][0].tolist()
+    quota = "pipeline.transfer.of[1]" if threshold else "pipeline.transfer"
+    overrides = [cache, f"pipeline.blocks.length={block}"]
+    overrides += [f"{quota}.length={block}", f"{quota}.steps_per_block={block}"]
+    name = "static"
+    if threshold:
+        overrides.append(f"pipeline.transfer.of[0].threshold={int(threshold) / 10}")
+        name = f"dynamic_thr{threshold}"
+    expected = arrays[f"out_{row}_low_confidence_{name}_b{block}_s{block}"][0].tolist()
+    spec = "sdar-dynamic" if threshold else "sdar"
+    count = whole_blocks(prompt, block)
+    found, _ = decoded(network("sdar", block), spec, overrides, prompt, count)
+    assert expected[len(prompt) :] == found
+
+
+@pytest.mark.parametrize("cache", CACHES)
+@pytest.mark.parametrize("row", PROMPTS)
+@pytest.mark.parametrize(("threshold", "steps"), [("095", 8), ("05", 8), ("09", 4)])
+def test_llada2_decodes_as_its_sampler(threshold, steps, row, cache):
+    """Everything above the threshold, or the step's quota where that is more."""
+    arrays = recorded("llada2_moe", "decode.npz")
+    prompt = arrays[PROMPTS[row]][0].tolist()
+    overrides = [
+        cache,
+        "pipeline.blocks.length=8",
+        f"pipeline.transfer.of[0].threshold=0.{threshold[1:]}",
+        "pipeline.transfer.of[1].length=8",
+        f"pipeline.transfer.of[1].steps_per_block={steps}",
+    ]
+    count = whole_blocks(prompt, 8)
+    found, _ = decoded(network("llada2_moe", 8), "llada2", overrides, prompt, count)
+    assert arrays[f"out_{row}_thr{threshold}_b8_s{steps}"][0].tolist() == found[:NEW]
+
+
+@pytest.mark.parametrize("cache", CACHES)
+@pytest.mark.parametrize("row", PROMPTS)
+@pytest.mark.parametrize("block", [4, 8])
+@pytest.mark.parametrize("threshold", ["05", "09"])
+def test_wedlm_decodes_as_its_block_sampler(threshold, block, row, cache):
+    """Tokens and forward passes, without moving any mask."""
+    arrays = recorded("wedlm", "decode.npz")
+    prompt = arrays[PROMPTS[row]][0].tolist()
+    case = f"{row}_b{block}_thr{threshold}"
+    overrides = [
+        cache,
+        f"pipeline.blocks.length={block}",
+        f"pipeline.transfer.threshold={int(threshold) / 10}",
+    ]
+    found = decoded(network("wedlm", None), "fast-dllm", overrides, prompt, NEW)
+    expected = arrays[f"out_{case}"][0].tolist()[len(prompt) :]
+    assert (expected, int(arrays[f"steps_{case}"])) == found
+
+
+@pytest.mark.parametrize("row", PROMPTS)
+@pytest.mark.parametrize("block", [4, 8])
+def test_wedlm_without_threshold_decides_one_token_a_pass(block, row):
+    """Threshold zero switches the rule off in the published sampler."""
+    arrays = recorded("wedlm", "decode.npz")
+    prompt = arrays[PROMPTS[row]][0].tolist()
+    overrides = [
+        CACHES[1],
+        f"pipeline.blocks.length={block}",
+        f"pipeline.transfer.steps_per_block={block}",
+    ]
+    found, passes = decoded(network("wedlm", None), "llada", overrides, prompt, NEW)
+    assert arrays[f"out_{row}_b{block}_thr00"][0].tolist()[len(prompt) :] == found
+    assert NEW == passes
