@@ -33,8 +33,12 @@ class BlockQuota(TransferRule):
     steps: int = option(4, doc="steps for each block", check=at_least(1), key="steps_per_block")
 
     def steps_per_block(self, width: int) -> int:
-        """The fixed number, or one step for each position if there are fewer."""
-        return min(self.steps, width)
+        """The steps in which the shares add up to `width`."""
+        each, more = divmod(self.length, self.steps)
+        first = (each + 1) * more
+        if width <= first:
+            return -(-width // (each + 1))
+        return more - (first - width) // max(each, 1)
 
     def select(self, confidence_BP: Tensor, view: View) -> Tensor:
         """The share of this step, most confident first."""

@@ -40,3 +40,16 @@ def test_over_whole_blocks_it_is_the_quota(steps):
     prompt = [[3, 1, 4, 1]]
     by_length = decode(None, prompt, transfer=BlockQuota(length=4, steps=steps))[0]
     assert decode(None, prompt, transfer=Quota(steps=steps))[0] == by_length
+
+
+@pytest.mark.parametrize("length", range(1, 8))
+@pytest.mark.parametrize("steps", range(1, 8))
+def test_the_stated_steps_are_those_that_the_shares_take(length, steps):
+    """Adding up the shares one by one gives the same number."""
+    rule = BlockQuota(length=length, steps=steps)
+    for width in range(1, 12):
+        left, taken = width, 0
+        while left > 0:
+            left -= max(1, length // steps + (taken < length % steps))
+            taken += 1
+        assert taken == rule.steps_per_block(width)
