@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dlmkit.generation import Decode
     from dlmkit.records import StepRecord
 
-__all__ = ["CanvasDisplay"]
+__all__ = ["CanvasDisplay", "row_states"]
 
 _FRAME_SECONDS = 1 / 12
 _SHARE = 20
@@ -53,7 +53,7 @@ class CanvasDisplay:
                 yield record
 
     def _frame(self, decode: Decode, record: StepRecord, finished: int) -> RenderableType:
-        rows = _row_states(decode, record)
+        rows = row_states(decode, record)
         shown = max(1, (self._console.height - 2) // _LINES_FOR_A_ROW)
         parts: list[RenderableType] = [
             self._panel(decode, row, finished + number) for number, row in enumerate(rows[:shown])
@@ -84,7 +84,7 @@ class CanvasDisplay:
         return Text(f"  {place}forwards: {forwards} · {pace}", "dim")
 
 
-def _row_states(decode: Decode, record: StepRecord) -> list[RowState]:
+def row_states(decode: Decode, record: StepRecord) -> list[RowState]:
     """Read the canvas as it is after the record's step."""
     canvas, block = decode.canvas, record.block
     info = decode.runner.home.network.info
