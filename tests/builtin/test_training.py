@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from itertools import count
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,9 +39,40 @@ def batch(tokenizer: Tokenizer) -> Batch:
     return next(Batches(tokenizer, seed=1, tokens=512).from_step(0))
 
 
-def _run(out: Path, steps: int, *, resume: bool = False) -> TrainingState:
-    run = Run(model="drafter", steps=steps, out=out, tokens=256, resume=resume, measure_prompts=0)
+def _run(
+    out: Path, steps: int, *, resume: bool = False, minutes: float | None = None
+) -> TrainingState:
+    run = Run(
+        model="drafter",
+        steps=steps,
+        out=out,
+        tokens=256,
+        minutes=minutes,
+        resume=resume,
+        measure_prompts=0,
+    )
     return train(run, Console(file=io.StringIO()))
+
+
+def test_drills_ask_for_results_only(tokenizer: Tokenizer) -> None:
+    """The targets of a drill are the digits between an equals sign and the end of the line."""
+    batches = Batches(tokenizer, seed=1, tokens=512).from_step(0)
+    user = special_id(tokenizer, "<|user|>")
+    rows = [
+        (ids, answer)
+        for _, each in zip(range(POOL_BATCHES), batches, strict=False)
+        for ids, answer in zip(each.ids_BL.tolist(), each.answer_BL.tolist(), strict=True)
+        if user not in ids and not answer[-1]
+    ]
+    assert rows
+    for ids, answer in rows:
+        text = tokenizer.decode(ids)
+        marked = "".join(
+            tokenizer.decode([token]) if target else " "
+            for token, target in zip(ids, answer, strict=True)
+        )
+        results = [line.split("=")[1] for line in text.splitlines()]
+        assert results == marked.split()
 
 
 def test_everything_after_the_prompt_is_answer_and_ends_in_padding(
@@ -51,6 +84,8 @@ def test_everything_after_the_prompt_is_answer_and_ends_in_padding(
         batch.ids_BL.tolist(), batch.answer_BL.tolist(), batch.first_pad_B.tolist(), strict=True
     ):
         begin = answer.index(True)
+        if not answer[-1]:
+            continue  # a drill
         assert all(answer[begin:])
         assert eos not in ids[: first_pad - 1]
         assert {eos} >= set(ids[first_pad - 1 :])
@@ -101,10 +136,15 @@ def test_the_learning_rate_warms_up_stays_and_falls_to_nothing() -> None:
 
 
 @pytest.mark.slow
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
-    """Two steps and two more give bit for bit what four steps give."""
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that its time limit ends after two steps goes on as if nothing had happened."""
     whole = _run(tmp_path / "whole", 4)
-    _run(tmp_path / "parts", 2)
+    with monkeypatch.context() as patch:
+        seconds = count(-1)  # the first reading sets the limit
+        patch.setattr("dlmkit.builtin.train.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+        assert _run(tmp_path / "parts", 4, minutes=2.5 / 60).step == 2
     resumed = _run(tmp_path / "parts", 4, resume=True)
     assert (whole.step, resumed.step) == (4, 4)
     expected = load_file(tmp_path / "whole" / "state.safetensors")

@@ -27,6 +27,10 @@ _POOLS = {
 }
 
 
+_WHOLE_ITEMS = ("copy", "reverse", "insert")
+"""Operations that need not look inside a number of two digits."""
+
+
 def list_operation(rng: random.Random) -> Example:
     """One list operation with a random operation, item type and length."""
     operation = rng.choice(OPERATIONS)
@@ -40,7 +44,8 @@ def list_operation(rng: random.Random) -> Example:
 
 def _pool(rng: random.Random, operation: str) -> tuple[str, ...]:
     """What the items are drawn from; words are never sorted."""
-    names = ["digits", "digits", "digits", "numbers", "letters"] + ["words"] * (operation != "sort")
+    names = ["digits", "digits", "letters"]
+    names += ["words"] * (operation != "sort") + ["numbers"] * (operation in _WHOLE_ITEMS)
     return _POOLS[rng.choice(names)]
 
 
