@@ -20,7 +20,7 @@ from dlmkit.context import Context
 from dlmkit.engine import LoadedModel
 from dlmkit.errors import ModelError
 from dlmkit.models.loading import load_model
-from dlmkit.prompts import Mode, check_lengths, encode
+from dlmkit.prompts import Mode, check_prompts, encode
 from dlmkit.results import Result
 from dlmkit.session import Session
 from dlmkit.spec import Document, load_spec
@@ -134,12 +134,12 @@ class Runner:
         return encode(prompts, self.tokenizer, self.mask_id, mode)
 
     def check(self, prompts: Sequence[Sequence[int]], *, infill: bool = False) -> None:
-        """Refuse prompts that do not fit into the model's context.
+        """Refuse prompts that the model cannot decode: too long, or without a beginning.
 
         Raises:
             RequestError: the first that does not, by number.
         """
-        check_lengths(prompts, self._new_tokens(infill), self.home.network.info)
+        check_prompts(prompts, self._new_tokens(infill), self.home.network.info)
 
     def _new_tokens(self, infill: bool) -> int:
         return 0 if infill else self.document.gen_length

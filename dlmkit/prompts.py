@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dlmkit.models.tokenizer import Tokenizer
     from dlmkit.network import NetworkInfo
 
-__all__ = ["Mode", "check_lengths", "encode"]
+__all__ = ["Mode", "check_prompts", "encode"]
 
 Mode = Literal["auto", "chat", "plain", "infill"]
 """`chat`: the prompt is a user's turn; `plain`: text to continue; `infill`: text with gaps;
@@ -82,13 +82,20 @@ def _gap_length(gap: re.Match[str]) -> int:
     return length
 
 
-def check_lengths(prompts: Sequence[Sequence[int]], gen_length: int, info: NetworkInfo) -> None:
-    """Refuse what does not fit into the network's context.
+def check_prompts(prompts: Sequence[Sequence[int]], gen_length: int, info: NetworkInfo) -> None:
+    """Refuse what the network cannot decode.
 
     Raises:
-        RequestError: a prompt with its answer is longer than the context limit.
+        RequestError: a prompt with its answer is longer than the context limit, or its first
+            token is to be decoded by a network whose rows predict the token after them.
     """
     for number, prompt in enumerate(prompts, 1):
+        if info.logit_shift and (not prompt or prompt[0] == info.mask_id):
+            raise RequestError(
+                f"the first token of prompt {number} is to be decoded, but this model predicts "
+                "each token from the one before it",
+                hint="begin the text with at least one given token",
+            )
         if len(prompt) + gen_length > info.max_positions:
             room = info.max_positions - len(prompt)
             new = f" and gen_length is {gen_length}" if gen_length else ""

@@ -47,7 +47,7 @@ class View:
     block; `block_masks_B` the masks of the block at that time; `steps_per_block` the number of
     steps a block will take where the transfer rule fixes it, else None.  `positions_BP` are
     canvas positions, with `inside_BP` false on filler.  `predicted_BP` is false where this step
-    computes no prediction (None: nowhere); strategies read predictions of the others only.
+    computes no prediction (None: it predicts them all); strategies read the others only.
     """
 
     canvas: Canvas

@@ -10,7 +10,7 @@ from dlmkit.builtin.tokenizer import CHAT_TEMPLATE, builtin_tokenizer
 from dlmkit.errors import RequestError
 from dlmkit.models.chat import ChatTemplate
 from dlmkit.models.tokenizer import Tokenizer
-from dlmkit.prompts import check_lengths, encode
+from dlmkit.prompts import check_prompts, encode
 from dlmkit.testing.toy import toy_network
 
 PLAIN = Tokenizer(builtin_tokenizer())
@@ -76,13 +76,23 @@ def test_unusable_prompts_are_refused_by_number(prompts, mode, message):
 def test_a_prompt_that_just_fits_is_accepted():
     """Prompt and answer together may fill the context."""
     info = toy_network().info
-    check_lengths([[0] * (info.max_positions - 8)], 8, info)
+    check_prompts([[0] * (info.max_positions - 8)], 8, info)
 
 
 def test_a_prompt_that_does_not_fit_is_refused_with_what_would():
     """One token too many, and a hopeless case."""
     info = toy_network().info
     with pytest.raises(RequestError, match="set gen_length to at most 7"):
-        check_lengths([[0], [0] * (info.max_positions - 7)], 8, info)
+        check_prompts([[0], [0] * (info.max_positions - 7)], 8, info)
     with pytest.raises(RequestError, match="shorten the prompt"):
-        check_lengths([[0] * info.max_positions], 8, info)
+        check_prompts([[0] * info.max_positions], 8, info)
+
+
+@pytest.mark.parametrize("prompt", [[], [MASK, 3]])
+def test_a_shifted_model_cannot_decode_the_first_token(prompt):
+    """Its rows predict the token after them, so nothing predicts the first."""
+    info = toy_network(logit_shift=1, vocabulary=MASK + 1).info
+    assert info.mask_id == MASK
+    with pytest.raises(RequestError, match="first token of prompt 1"):
+        check_prompts([prompt], 8, info)
+    check_prompts([prompt], 8, toy_network(vocabulary=MASK + 1).info)
