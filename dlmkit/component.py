@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import types
 import typing
+from abc import ABC
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -46,7 +47,7 @@ class StateField:
     keep: bool = False
 
 
-class Component:
+class Component(ABC):  # noqa: B024 - the roles below it have the abstract methods
     """Base of everything that a spec can name.
 
     Subclasses are decorated with `@attrs.frozen` and set `name` (kebab-case, unique in its

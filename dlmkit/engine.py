@@ -5,6 +5,7 @@ An engine is a plugin; the torch engine is part of the core, compiled engines co
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -77,6 +78,7 @@ class Engine(Component):
     role = "engine"
     elsewhere = "run `dlmkit doctor` to see which engines are usable here, and what to install"
 
+    @abstractmethod
     def load(self, reference: str, options: LoadOptions) -> LoadedModel:
         """Load the model that `reference` names.
 
@@ -84,7 +86,6 @@ class Engine(Component):
             ModelError: the checkpoint cannot be found or read.
             EngineError: this engine cannot run it here.
         """
-        raise NotImplementedError
 
 
 def find_engine(name: str) -> Engine:

@@ -8,6 +8,7 @@ no file states.  Everything else (files, weights, tokenizer, engine) is shared.
 from __future__ import annotations
 
 import difflib
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -64,6 +65,7 @@ class ModelFamily(Component):
     tied_field: ClassVar[str] = "tie_word_embeddings"
     defaults: ClassVar[FamilyDefaults] = FamilyDefaults()
 
+    @abstractmethod
     def arch(self, config: Config) -> ArchSpec:
         """Describe the network; reads nothing but the config.
 
@@ -72,11 +74,10 @@ class ModelFamily(Component):
         Raises:
             ModelError: a field is missing, malformed, or asks for what is not implemented.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def names(self, arch: ArchSpec) -> NameMap:
         """Map the names in this family's files to the shared decoder's parameters."""
-        raise NotImplementedError
 
     def network(self, arch: ArchSpec) -> TextModule:
         """Build the module that `names` maps to; the shared decoder unless overridden."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import import_module
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING
@@ -12,68 +13,43 @@ from dlmkit.plugins import hookimpl
 if TYPE_CHECKING:
     from dlmkit.component import Component
 
+MODULES = (
+    "agreement",
+    "aligned",
+    "background",
+    "block_quota",
+    "blocks",
+    "cache",
+    "confidence",
+    "credit",
+    "curves",
+    "deferral",
+    "entropy_rules",
+    "exits",
+    "frontier",
+    "guard",
+    "guide",
+    "locality",
+    "logits",
+    "order",
+    "penalties",
+    "ratio_rules",
+    "remdm",
+    "saber_rules",
+    "sample",
+    "stability",
+    "stop",
+    "transfer",
+)
+"""Modules of this package whose public names are strategies."""
+
 
 @hookimpl
 def dlmkit_components() -> Iterable[type[Component]]:
     """List the strategies and model families of this package."""
-    from dlmkit_strategies import (
-        agreement,
-        aligned,
-        background,
-        block_quota,
-        blocks,
-        cache,
-        confidence,
-        credit,
-        curves,
-        deferral,
-        entropy_rules,
-        exits,
-        frontier,
-        guard,
-        guide,
-        locality,
-        logits,
-        order,
-        penalties,
-        ratio_rules,
-        remdm,
-        saber_rules,
-        sample,
-        stability,
-        stop,
-        transfer,
-    )
     from dlmkit_strategies.families import FAMILIES
 
-    modules = (
-        agreement,
-        aligned,
-        background,
-        block_quota,
-        blocks,
-        cache,
-        confidence,
-        credit,
-        curves,
-        deferral,
-        entropy_rules,
-        exits,
-        frontier,
-        guard,
-        guide,
-        locality,
-        logits,
-        order,
-        penalties,
-        ratio_rules,
-        remdm,
-        saber_rules,
-        sample,
-        stability,
-        stop,
-        transfer,
-    )
+    modules = (import_module(f"dlmkit_strategies.{name}") for name in MODULES)
     strategies = (getattr(module, name) for module in modules for name in module.__all__)
     return (*strategies, *FAMILIES)
 
