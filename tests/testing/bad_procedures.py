@@ -19,6 +19,9 @@ class Wrapped(Procedure):
 
     name = "wrapped"
 
+    def home(self):
+        return "main"
+
     def plain(self):
         return pipeline_around(BestPosition(), blocks=None)
 
