@@ -83,7 +83,7 @@ def train(run: Run, console: Console) -> TrainingState:
         bar = progress.add_task(run.model, total=run.steps, completed=state.step, note="")
         while state.step < run.steps and time.monotonic() < deadline:
             loss = loss_of(next(batches))
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
             state.update(rate_at(state.step, run.steps))
             value = loss.item()
             smooth = value if smooth == 0.0 else 0.98 * smooth + 0.02 * value
