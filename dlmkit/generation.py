@@ -116,12 +116,17 @@ class Runner:
 
     @property
     def mask_id(self) -> int:
-        """The mask token of that model.
+        """What undecided positions hold: the mask token of that model.
+
+        For a causal network, which is never shown them, it is the number after its vocabulary.
 
         Raises:
-            ModelError: nothing says which token it is.
+            ModelError: the network needs a mask token, and nothing says which it is.
         """
-        mask_id = self.home.network.info.mask_id
+        info = self.home.network.info
+        mask_id = info.mask_id
+        if mask_id is None and info.attention.kind == "causal" and info.logit_shift:
+            return info.vocab_size
         if mask_id is None:
             raise ModelError(
                 f"{self.home.provenance.reference} does not say which token is its mask",

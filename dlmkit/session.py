@@ -60,6 +60,9 @@ class Session:
         """
         plan, repeat = plan.trimmed(), len(variants)
         ids_BN = torch.cat(list(variants)) if repeat > 1 else variants[0]
+        if self.info.mask_id is None:
+            # Undecided positions hold no token of this network; what matters does not see them.
+            ids_BN = ids_BN.clamp_max(self.info.vocab_size - 1)
         feed_BQ, want_BP = _repeat(plan.feed_BQ, repeat), _repeat(positions_BP, repeat)
         ids_BQ = ids_BN if plan.whole else ids_BN.gather(1, feed_BQ)
         rows_BP = self._rows_of(positions_BP, plan, ids_BN.shape[1], required_BP)

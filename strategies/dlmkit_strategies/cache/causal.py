@@ -44,9 +44,11 @@ class BlockCausal(CachePolicy):
         stored_BN = view.recall(self)["stored"]
         ready_BN = self._complete(view)
         size = self._size(view)
-        end_B = (view.block.stop_B + size - 1) // size * size
+        # Under causal attention only what predicts a position of the block has to be computed.
+        stop_B = source_B(view, view.block.stop_B) if size == 1 else view.block.stop_B
+        end_B = (stop_B + size - 1) // size * size
         reach_BN = between(view, end_B.new_zeros(1), end_B)
-        block_BN = between(view, source_B(view, view.block.start_B), view.block.stop_B)
+        block_BN = between(view, source_B(view, view.block.start_B), stop_B)
         compute_BN = (reach_BN & ~stored_BN) | block_BN
         return Plan.of(compute_BN & working(view), cached_BN=stored_BN, commit_BN=ready_BN)
 
