@@ -6,7 +6,7 @@ An engine is a plugin; the torch engine is part of the core, compiled engines co
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from dlmkit.models.derivation import Derivation
     from dlmkit.models.family import ModelFamily
     from dlmkit.models.special_ids import SpecialIds
     from dlmkit.models.tokenizer import Tokenizer
@@ -73,9 +74,13 @@ class LoadedModel:
 
 
 class Engine(Component):
-    """Base of engines; subclasses are plugins registered under the role `engine`."""
+    """Base of engines; subclasses are plugins registered under the role `engine`.
+
+    `derives` lists the options of a spec's `derive` that the engine understands.
+    """
 
     role = "engine"
+    derives: ClassVar[frozenset[str]] = frozenset()
     elsewhere = "run `dlmkit doctor` to see which engines are usable here, and what to install"
 
     @abstractmethod
@@ -86,6 +91,18 @@ class Engine(Component):
             ModelError: the checkpoint cannot be found or read.
             EngineError: this engine cannot run it here.
         """
+
+    def derive(self, source: LoadedModel, derivation: Derivation) -> LoadedModel:
+        """Make a model from one that this engine loaded, sharing what does not change.
+
+        Raises:
+            ModelError: the source has no such layers.
+            EngineError: this engine cannot do it.
+        """
+        raise EngineError(
+            f"engine {self.name!r} cannot derive one model from another",
+            hint="give the derived model a `repo` of its own, or use the engine torch",
+        )
 
 
 def find_engine(name: str) -> Engine:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
-from dlmkit.engine import LoadedModel
+from dlmkit.engine import LoadedModel, find_engine
 from dlmkit.errors import ModelError
 from dlmkit.models.loading import load_model
 from dlmkit.prompts import Mode, check_prompts, encode
@@ -82,6 +82,8 @@ class Runner:
         """
         loaded = {}
         for name, ref in document.models.items():
+            if ref.repo is None:
+                continue
             loaded[name] = load_model(
                 ref.repo,
                 engine=ref.engine or "torch",
@@ -93,7 +95,12 @@ class Runner:
                 mask_id=ref.mask_id,
                 progress=progress,
             )
-        return cls(document, loaded)
+        for name, ref in document.models.items():
+            if ref.derive is not None:
+                source = document.models[ref.derive.source]
+                engine = source.engine or find_engine("torch")
+                loaded[name] = engine.derive(loaded[ref.derive.source], ref.derive)
+        return cls(document, {name: loaded[name] for name in document.models})
 
     @property
     def home(self) -> LoadedModel:

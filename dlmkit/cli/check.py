@@ -10,7 +10,7 @@ import click
 from dlmkit.errors import DlmkitError
 
 if TYPE_CHECKING:
-    from dlmkit.spec import Problem
+    from dlmkit.spec import Document, Problem
 
 __all__ = ["command"]
 
@@ -45,16 +45,19 @@ def _check(spec: str, overrides: tuple[str, ...]) -> dict[str, Any]:
         return _result(spec, error.problems)
     except DlmkitError as error:
         return _result(spec, (Problem(None, str(error.args[0]), error.hint),))
-    return _result(spec, document.warnings, document.spec_id)
+    return _result(spec, document.warnings, document)
 
 
-def _result(spec: str, problems: tuple[Problem, ...], spec_id: str | None = None) -> dict[str, Any]:
+def _result(
+    spec: str, problems: tuple[Problem, ...], document: Document | None = None
+) -> dict[str, Any]:
     from dlmkit.spec.report import render
 
     return {
         "file": spec,
-        "ok": spec_id is not None,
-        "spec_id": spec_id,
+        "ok": document is not None,
+        "spec_id": document and document.spec_id,
+        "models": {name: ref.text for name, ref in document.models.items()} if document else {},
         "problems": [problem.as_json() | {"text": render(problem)} for problem in problems],
     }
 
@@ -63,7 +66,8 @@ def _print(result: dict[str, Any]) -> None:
     for problem in result["problems"]:
         click.echo(problem["text"], err=True)
     if result["ok"]:
-        click.echo(f"{result['file']}: ok ({result['spec_id'][:12]})")
+        models = ", ".join(f"{name} = {text}" for name, text in result["models"].items())
+        click.echo(f"{result['file']}: ok ({result['spec_id'][:12]}; {models})")
     else:
         count = len(result["problems"])
         click.echo(f"{result['file']}: {count} {'problem' if count == 1 else 'problems'}", err=True)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from dlmkit.models.family import ModelFamily
+    from dlmkit.spec import ModelRef
 
 __all__ = ["command"]
 
@@ -27,24 +28,58 @@ def command() -> None:
 @click.option("--family", metavar="NAME", help="Read it as this family, whatever its config says.")
 @click.option("--mask-id", type=click.IntRange(0), help="The mask token, whatever the files say.")
 @click.option("--revision", help="Branch, tag or commit of a hub repository.")
+@click.option(
+    "--pipeline",
+    "-p",
+    metavar="NAME|FILE",
+    help="MODEL is the name of a model in this preset or spec, which says how to read it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 def inspect(
-    model: str, *, family: str | None, mask_id: int | None, revision: str | None, as_json: bool
+    model: str,
+    *,
+    family: str | None,
+    mask_id: int | None,
+    revision: str | None,
+    pipeline: str | None,
+    as_json: bool,
 ) -> None:
     """Say what MODEL is: a built-in model, a folder or a hub id.  Reads no weights."""
     from dlmkit.engine import LoadOptions
     from dlmkit.models.inspection import inspect_checkpoint
+    from dlmkit.spec import ModelRef
 
+    if pipeline is None:
+        known = _family(family) if family else None
+        source = ref = ModelRef(repo=model, family=known, mask_id=mask_id, revision=revision)
+    else:
+        source, ref = _in_spec(pipeline, model)
     options = LoadOptions(
-        family=_family(family) if family else None, mask_id=mask_id, revision=revision
+        family=source.family,
+        mask_id=source.mask_id,
+        revision=source.revision,
+        local_files_only=source.local_files_only,
     )
-    facts = inspect_checkpoint(model, options)
+    facts = inspect_checkpoint(source.repo or "", options, ref.derive)
     if as_json:
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
         _print(facts)
     if facts["problem"]:
         raise ModelError("this checkpoint cannot be loaded: " + facts["problem"])
+
+
+def _in_spec(pipeline: str, name: str) -> tuple[ModelRef, ModelRef]:
+    """Return the model of a spec whose files are read, and the one that is asked about."""
+    from dlmkit.spec import load_spec
+
+    models = load_spec(pipeline).models
+    if name not in models:
+        raise RequestError(
+            f"{pipeline} has no model called {name!r}", hint=f"its models are: {', '.join(models)}"
+        )
+    ref = models[name]
+    return (models[ref.derive.source] if ref.derive else ref), ref
 
 
 def _family(name: str) -> ModelFamily:
@@ -100,9 +135,18 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str, str | None]]:
             (name.replace("_", " "), _ids(each["value"]), each["from"])
             for name, each in facts["special_ids"].items()
         ),
+        *_derived_lines(facts["derived"]),
         ("tokenizer", f"{tokenizer['tokens']:,} tokens" if tokenizer else "none", None),
         ("chat template", (tokenizer or {}).get("chat_template") or "none", None),
     ]
+
+
+def _derived_lines(derived: dict[str, Any] | None) -> list[tuple[str, str, str | None]]:
+    if derived is None:
+        return []
+    sizes = f"{derived['layers']} layers, {derived['parameters']:,} parameters"
+    memory = f"{_size(derived['extra_bytes'])} of memory beside its source"
+    return [("derived", f"{derived['from']} {derived['text']}", f"{sizes}, {memory}")]
 
 
 def _sizes(network: dict[str, Any]) -> str:

@@ -96,7 +96,10 @@ def document_from(
     runs_on = None if engine is None else find_engine(engine)
     wanted = {"engine": runs_on, "device": device, "dtype": dtype}
     changes: Any = {key: value for key, value in wanted.items() if value is not None}
-    refs = {name: attrs.evolve(ref, **changes) for name, ref in document.models.items()}
+    refs = {
+        name: ref if ref.derive else attrs.evolve(ref, **changes)
+        for name, ref in document.models.items()
+    }
     return attrs.evolve(document, models=refs)
 
 

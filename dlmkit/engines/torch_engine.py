@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 
 from dlmkit.component import option
 from dlmkit.engine import Engine, LoadedModel, LoadOptions
+
+if TYPE_CHECKING:
+    from dlmkit.models.derivation import Derivation
 
 __all__ = ["TorchEngine"]
 
@@ -15,6 +20,7 @@ class TorchEngine(Engine):
     """Runs models with PyTorch, eagerly or compiled, on the CPU or one CUDA device."""
 
     name = "torch"
+    derives = frozenset({"quantize", "skip_layers"})
 
     compile: bool = option(
         False,
@@ -33,4 +39,25 @@ class TorchEngine(Engine):
             ),
             tokenizer=checkpoint.description.tokenizer,
             provenance=checkpoint.provenance(),
+        )
+
+    def derive(self, source: LoadedModel, derivation: Derivation) -> LoadedModel:
+        """Build a second network around the weights of the first."""
+        from dlmkit.engines.torch_network import TorchNetwork
+        from dlmkit.models.derive import derive_module
+
+        network = source.network
+        if not isinstance(network, TorchNetwork):
+            return super().derive(source, derivation)
+        module = derive_module(network.decoder, derivation)
+        info = attrs.evolve(
+            network.info,
+            layers=module.arch.layers,
+            parameters=sum(value.numel() for value in module.parameters()),
+        )
+        reference = f"{source.provenance.reference} {derivation.text}"
+        return attrs.evolve(
+            source,
+            network=TorchNetwork(module, info, compiled=self.compile),
+            provenance=attrs.evolve(source.provenance, reference=reference),
         )

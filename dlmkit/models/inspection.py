@@ -8,20 +8,25 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dlmkit.errors import ModelError
+from dlmkit.models.derive import derived_facts
 from dlmkit.models.description import CheckpointDescription, describe_checkpoint
 from dlmkit.models.weights import plan_weights
 
 if TYPE_CHECKING:
     from dlmkit.engine import LoadOptions
     from dlmkit.models.arch import AttentionPattern
+    from dlmkit.models.derivation import Derivation
 
 __all__ = ["inspect_checkpoint"]
 
 
-def inspect_checkpoint(reference: str, options: LoadOptions) -> dict[str, Any]:
+def inspect_checkpoint(
+    reference: str, options: LoadOptions, derivation: Derivation | None = None
+) -> dict[str, Any]:
     """Describe a checkpoint; its weights are compared with its config by name and shape.
 
-    Sizes are in bytes, lengths in tokens.  `problem` is what does not fit, or None.
+    Sizes are in bytes, lengths in tokens.  `problem` is what does not fit, or None; `derived` is
+    what a model derived from it would be, or None.
 
     Raises:
         ModelError: the checkpoint cannot be found or understood.
@@ -44,6 +49,7 @@ def inspect_checkpoint(reference: str, options: LoadOptions) -> dict[str, Any]:
         "kv_bytes_per_token": known.arch.kv_bytes_per_token(_value_bytes(known)),
         "context_limit": known.arch.max_positions,
         "tokenizer": _tokenizer(known),
+        "derived": derivation and derived_facts(known.empty_network(), derivation),
         "problem": _problem(known, shapes),
     }
 

@@ -38,11 +38,11 @@ def canonical(document: Document, registry: Registry) -> dict[str, Any]:
 
 
 def _model(ref: ModelRef, registry: Registry) -> dict[str, Any]:
-    """What of a model decides the tokens; a family only where it is named."""
+    """What of a model decides the tokens; a family or a derivation only where named."""
     plain = {"repo": ref.repo, "revision": ref.revision, "mask_id": ref.mask_id}
-    if ref.family is None:
-        return plain
-    return plain | {"family": _plain(ref.family, None, registry)}
+    stated = {"family": ref.family, "derive": ref.derive}
+    named = {key: value for key, value in stated.items() if value is not None}
+    return plain | {key: _plain(value, None, registry) for key, value in named.items()}
 
 
 def _plain(value: Any, kind: Any, registry: Registry) -> Any:

@@ -24,6 +24,7 @@ from dlmkit.roles import (
 )
 from dlmkit.schedules import Schedule
 from dlmkit.spec.check import Check, Finding
+from dlmkit.spec.checks_models import MODEL_CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -275,6 +276,7 @@ def double_reopening(root: Recipe) -> Iterator[Finding]:
 
 
 CHECKS = (
+    *MODEL_CHECKS,
     Check("model", "error", known_model),
     Check("block-length", "error", block_length),
     Check("C2", "error", score_space),

@@ -10,6 +10,7 @@ import attrs
 from dlmkit.bounds import at_least, not_empty
 from dlmkit.component import option
 from dlmkit.engine import Engine
+from dlmkit.models.derivation import Derivation
 from dlmkit.models.family import ModelFamily
 from dlmkit.roles import Procedure
 from dlmkit.spec.report import Problem
@@ -24,13 +25,17 @@ MODEL_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 @attrs.frozen(kw_only=True)
 class ModelRef:
-    """Which checkpoint to load, and how."""
+    """Which checkpoint to load and how, or which other model to derive it from."""
 
     shorthand: ClassVar[str] = "repo"
 
-    repo: str = option(
+    repo: str | None = option(
+        None,
         doc="`builtin/verifier`, `builtin/drafter`, `builtin/guide`, a folder, or a hub id",
         check=not_empty,
+    )
+    derive: Derivation | None = option(
+        None, doc="instead of `repo`: make it from another model, whose weights it shares"
     )
     revision: str | None = option(None, doc="branch, tag or commit of a hub id")
     dtype: Literal["float32", "bfloat16", "float16"] | None = option(
@@ -47,6 +52,11 @@ class ModelRef:
         None, doc="id of the mask token where the checkpoint does not say", check=at_least(0)
     )
     local_files_only: bool = option(False, doc="never ask the hub; fail if a file is not here")
+
+    @property
+    def text(self) -> str:
+        """Where it comes from: a repository, or `main without layers 1, 3`."""
+        return f"{self.derive.source} {self.derive.text}" if self.derive else str(self.repo)
 
 
 def default_models() -> dict[str, ModelRef]:

@@ -87,3 +87,9 @@ def test_json_gives_the_problems_as_data() -> None:
 def test_at_least_one_file_is_needed() -> None:
     """Nothing to check is a mistake, not a success."""
     assert 2 == check().exit_code
+
+
+def test_it_says_where_each_model_comes_from() -> None:
+    """A derived one by what it is derived from."""
+    thin = 'models={"main": {"derive": {"from": "big", "skip_layers": [1]}}, "big": "a/b"}'
+    assert "; main = big without layer 1, big = a/b)" in check("llada", "--set", thin).stdout

@@ -90,3 +90,22 @@ def test_a_missing_folder_is_an_error_message(tmp_path) -> None:
     result = inspect(tmp_path / "nothing")
     assert 0 != result.exit_code
     assert "there is no model" in result.stderr
+
+
+def test_a_derived_model_is_inspected_by_its_name_in_a_spec(tmp_path) -> None:
+    """What its source is, and what is left of it at which price."""
+    spec = tmp_path / "thin.yaml"
+    spec.write_text(
+        "dlmkit: pipeline/1\nname: thin\ngen_length: 8\n"
+        "models:\n  verifier: builtin/verifier\n"
+        "  main: {derive: {from: verifier, skip_layers: [1, 2]}}\n"
+        "pipeline: {sample: greedy, confidence: probability, transfer: quota}\n"
+    )
+    found = json.loads(inspect("main", "--pipeline", spec, "--json").stdout)
+    assert 2 == found["derived"]["layers"]
+    assert 0 == found["derived"]["extra_bytes"]
+    assert found["derived"]["parameters"] < found["parameters"]
+    shown = " ".join(inspect("main", "--pipeline", spec).stdout.split())
+    assert "derived verifier without layers 1, 2 (2 layers" in shown
+    assert None is json.loads(inspect("verifier", "-p", spec, "--json").stdout)["derived"]
+    assert "its models are: verifier, main" in inspect("mian", "-p", spec).stderr

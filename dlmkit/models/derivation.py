@@ -1,0 +1,47 @@
+"""How one model of a spec is made from another without reading its weights again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Literal
+
+import attrs
+
+from dlmkit.bounds import at_least, each, not_empty
+from dlmkit.component import option
+
+__all__ = ["Derivation"]
+
+
+def _once(values: tuple[int, ...]) -> str | None:
+    twice = next((value for value, count in Counter(values).items() if count > 1), None)
+    return None if twice is None else f"names layer {twice} twice"
+
+
+@attrs.frozen(kw_only=True)
+class Derivation:
+    """A cheaper copy of a model: fewer layers, coarser numbers; the rest is shared in memory.
+
+    Sources: layers left out, Zhang et al., Draft & Verify (arXiv:2309.08168); eight-bit weights
+    and activations, Dettmers et al. (arXiv:2208.07339).
+    """
+
+    source: str = option(key="from", doc="name of the model that it is made from", check=not_empty)
+    skip_layers: tuple[int, ...] = option(
+        (),
+        doc="layers that are left out, counted from 0; their neighbours are joined",
+        check=[each(at_least(0)), _once],
+    )
+    quantize: Literal["int8"] | None = option(
+        None,
+        doc="`int8`: linear maps in eight bits, activations quantised on the fly; takes a quarter "
+        "of their float32 memory in addition to the source",
+    )
+
+    @property
+    def text(self) -> str:
+        """What is done, in words: `without layers 1, 3, in int8`."""
+        number = "layer" if len(self.skip_layers) == 1 else "layers"
+        skipped = f"without {number} {', '.join(map(str, sorted(self.skip_layers)))}"
+        done = [skipped] if self.skip_layers else []
+        return ", ".join([*done, *([f"in {self.quantize}"] if self.quantize else [])]) or "as it is"

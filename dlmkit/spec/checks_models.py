@@ -1,0 +1,118 @@
+"""Checks of a document's models: where each comes from, and what it can be derived from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from dlmkit.engine import find_engine
+from dlmkit.errors import DlmkitError
+from dlmkit.spec.check import Check, Finding
+from dlmkit.spec.documents import ModelRef
+from dlmkit.spec.report import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dlmkit.models.derivation import Derivation
+    from dlmkit.spec.recipe import Recipe
+
+__all__ = ["MODEL_CHECKS"]
+
+
+def _models(root: Recipe) -> Iterator[Recipe]:
+    return (part for part in root.parts if isinstance(part.component, ModelRef))
+
+
+def _derivations(root: Recipe) -> Iterator[tuple[Recipe, Derivation, ModelRef]]:
+    """Parts that derive a model from one that is loaded, with that one."""
+    for part in _models(root):
+        derive, inner = part.component.derive, part.part("derive")
+        source = root.component.models.get(derive.source) if derive else None
+        if derive is not None and inner is not None and source is not None and source.repo:
+            yield inner, derive, source
+
+
+def origin(root: Recipe) -> Iterator[Finding]:
+    """A model is neither loaded nor derived, or both."""
+    for part in _models(root):
+        ref = part.component
+        if (ref.repo is None) == (ref.derive is None):
+            both = "has both `repo` and `derive`" if ref.repo else "needs `repo` or `derive`"
+            hint = "`repo` names a checkpoint, `derive` another model of the spec"
+            yield Finding(part, f"{part.path} {both}", hint, "derive" if ref.repo else None)
+        elif ref.derive is not None:
+            yield from _ignored(part)
+
+
+def _ignored(part: Recipe) -> Iterator[Finding]:
+    """Options of loading, which a derived model inherits."""
+    for each in attrs.fields(ModelRef):
+        if each.name != "derive" and getattr(part.component, each.name) != each.default:
+            message = f"{part.path} is derived, so {each.name!r} is that of its source"
+            yield Finding(part, message, f"set it on {part.component.derive.source}", each.name)
+
+
+def source(root: Recipe) -> Iterator[Finding]:
+    """A model is derived from one that is not there, or not loaded."""
+    models = root.component.models
+    loaded = [name for name, ref in models.items() if ref.repo is not None]
+    for part in _models(root):
+        inner = part.part("derive")
+        if inner is None or inner.component.source in loaded:
+            continue
+        name = inner.component.source
+        what = f"derived itself: {name!r}" if name in models else f"no model of the spec: {name!r}"
+        guess = nearest(name, loaded)
+        hint = f"did you mean {guess!r}?" if guess else f"loaded are: {', '.join(sorted(loaded))}"
+        yield Finding(inner, f"{inner.path}.from is {what}", hint, "from")
+
+
+def derivable(root: Recipe) -> Iterator[Finding]:
+    """The engine of the source cannot derive a model in that way."""
+    for part, derive, ref in _derivations(root):
+        engine = ref.engine or find_engine("torch")
+        for each in attrs.fields(type(derive)):
+            changed = each.default is not attrs.NOTHING and getattr(derive, each.name)
+            if changed and each.name not in engine.derives:
+                message = f"{part.path}.{each.name}: engine {engine.name!r} cannot do that"
+                yield Finding(part, message, "load the source with the engine torch", each.name)
+
+
+def layers(root: Recipe) -> Iterator[Finding]:
+    """A layer to be left out does not exist, or none would be left."""
+    for part, derive, ref in _derivations(root):
+        count = _known_layers(ref) if derive.skip_layers else None
+        if count is None:
+            continue
+        from dlmkit.models.derive import layers_problem  # torch is slow to import
+
+        problem = layers_problem(derive.skip_layers, count)
+        if problem:
+            hint = f"{ref.repo} has {count} layers, counted from 0"
+            yield Finding(part, f"{part.path}.skip_layers {problem}", hint, "skip_layers")
+
+
+def _known_layers(ref: ModelRef) -> int | None:
+    """Layers of a checkpoint that is on this machine; None where that is not known yet.
+
+    What cannot be read is reported when the model is loaded.
+    """
+    from dlmkit.engine import LoadOptions
+    from dlmkit.models.description import describe_checkpoint
+
+    options = LoadOptions(revision=ref.revision, local_files_only=True, family=ref.family)
+    try:
+        return describe_checkpoint(ref.repo or "", options).arch.layers
+    except DlmkitError:
+        return None
+
+
+MODEL_CHECKS = (
+    Check("model-origin", "error", origin),
+    Check("derive-source", "error", source),
+    Check("derive-engine", "error", derivable),
+    Check("derive-layers", "error", layers),
+)
+"""Every check of models, in the order in which they run."""
