@@ -239,8 +239,9 @@ class TransferRule(Strategy):
     `reads` lists the score spaces that it understands; empty means any.  A rule that may commit
     nothing in a step sets `may_wait`; any other must commit at least one eligible position in
     every row that has one.  `locality` says whether its choice hangs on place: `"near"` commits
-    beside sure positions, `"far"` keeps commits apart; any other rule breaks ties of confidence
-    towards the first position.
+    beside sure positions, `"far"` keeps commits apart.  `doubtful` says that it commits positions
+    because they are uncertain.  Any other rule breaks ties of confidence towards the first
+    position.
     """
 
     role = "transfer"
@@ -249,6 +250,7 @@ class TransferRule(Strategy):
     locality: ClassVar[Literal["near", "far"] | None] = None
 
     @abstractmethod
+    doubtful: ClassVar[bool] = False
     def select(self, confidence_BP: Tensor, view: View) -> Tensor:
         """Return `commit_BP` bool.
 

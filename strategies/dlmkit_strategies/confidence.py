@@ -17,6 +17,7 @@ from dlmkit.need import Need
 from dlmkit.prediction import Prediction
 from dlmkit.roles import ConfidenceScorer, ScoreSpace
 from dlmkit.view import View
+from dlmkit_strategies.kernels import ends_text
 
 __all__ = ["Demote", "Margin", "NegativeEntropy", "Perturbed", "Probability", "RandomOrder"]
 
@@ -150,6 +151,5 @@ class Demote(ConfidenceScorer):
 
     def score(self, tokens_BP: Tensor, prediction: Prediction, view: View) -> Tensor:
         """Minus infinity where the proposal ends the text or the turn."""
-        ends = torch.tensor((*view.info.eos_ids, *view.info.eot_ids), device=tokens_BP.device)
-        ending_BP = torch.isin(tokens_BP, ends)
-        return self.of.score(tokens_BP, prediction, view).masked_fill(ending_BP, -torch.inf)
+        score_BP = self.of.score(tokens_BP, prediction, view)
+        return score_BP.masked_fill(ends_text(tokens_BP, view.info), -torch.inf)

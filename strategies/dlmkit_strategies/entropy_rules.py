@@ -5,6 +5,8 @@ Legend: B rows, P window positions.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 import torch
 from torch import Tensor
@@ -47,17 +49,22 @@ class EntropyBound(TransferRule):
 
     In the order of confidence, positions are taken while the sum of their entropies minus the
     largest of them is at most gamma, which bounds the error of deciding them independently; at
-    least one is.  Source: EB-Sampler (arXiv:2505.24857), gamma in nats.
+    least one is.  Source: EB-Sampler (arXiv:2505.24857), gamma in nats; with `confidence: entropy`
+    that of DiffusionGemma, "the sum of those before".
     """
 
     name = "entropy-bound"
     need = Need(entropy=True)
 
     gamma: float = option(0.1, doc="bound on the joint uncertainty, in nats", check=at_least(0))
+    of: Literal["raw", "filtered"] = option(
+        "raw", doc="which entropies: before or after temperature, top-p and top-k"
+    )
 
     def select(self, confidence_BP: Tensor, view: View) -> Tensor:
         """The passing prefix of the ranking, at least one."""
-        entropy_BP = view.proposal.prediction.pack.entropy_BP
+        prediction = view.proposal.prediction
+        entropy_BP = (prediction.filtered if self.of == "filtered" else prediction).pack.entropy_BP
         assert entropy_BP is not None  # noqa: S101 - declared in `need`
         rank_BP = rank(confidence_BP, view.eligible_BP)
         ordered_BP = torch.zeros_like(entropy_BP).scatter(1, rank_BP, entropy_BP)

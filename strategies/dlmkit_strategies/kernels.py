@@ -10,7 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["first_allowed", "rank", "top_n"]
+from dlmkit.network import NetworkInfo
+
+__all__ = ["ends_text", "first_allowed", "rank", "top_n"]
 
 
 def rank(confidence_BP: Tensor, eligible_BP: Tensor) -> Tensor:
@@ -39,3 +41,10 @@ def first_allowed(ids_BPK: Tensor, banned: int | None) -> Tensor:
     if banned is None:
         return first_BP
     return torch.where(first_BP == banned, ids_BPK[..., 1], first_BP)
+
+
+def ends_text(tokens_BP: Tensor, info: NetworkInfo) -> Tensor:
+    """Where a token ends the text or the turn, bool."""
+    return torch.isin(
+        tokens_BP, torch.tensor((*info.eos_ids, *info.eot_ids), device=tokens_BP.device)
+    )

@@ -17,6 +17,7 @@ from torch import Tensor
 from dlmkit.bounds import above, at_least, at_most
 from dlmkit.component import option
 from dlmkit.roles import LogitsTransform
+from dlmkit.schedules import Schedule, value_at
 from dlmkit.view import View
 
 __all__ = ["Suppress", "Temperature", "TopKFilter", "TopPFilter"]
@@ -52,11 +53,14 @@ class Temperature(LogitsTransform):
     name = "temperature"
     stage = "sampling"
 
-    temperature: float = option(doc="divisor of the logits", check=above(0), examples=(0.2, 0.7))
+    temperature: float | Schedule = option(
+        doc="divisor of the logits", check=above(0), examples=(0.2, 0.7)
+    )
 
     def edit(self, logits_BPV: Tensor, view: View) -> Tensor:
         """Return logits / temperature."""
-        return logits_BPV / self.temperature
+        divisor = value_at(self.temperature, view)
+        return logits_BPV / (divisor[..., None] if isinstance(divisor, Tensor) else divisor)
 
 
 @attrs.frozen

@@ -71,11 +71,11 @@ class AboveMean(TransferRule):
 class Backtrack(Reviser):
     """Reopen the decided positions that lost most confidence, while masks are left in the block.
 
-    With d commits in this step, min(max(n div 2, ceil(d / divisor)), d - 1) are reopened, so every
-    step makes progress.  `drop` compares the largest probability with that of a step ago;
+    With d commits in this step, min(max(n div 2, d / divisor), d - 1) are reopened, so every step
+    makes progress.  `drop` compares the largest probability with that of a step ago;
     `probability` takes the token that stands there.
-    Source: Saber (arXiv:2510.18165), mu; `drop` as in its code for LLaDA, `probability` as in
-    that for Dream.
+    Source: Saber (arXiv:2510.18165), mu, rounded down; its code rounds up, takes `drop` for LLaDA
+    and `probability` for Dream.
     """
 
     name = "backtrack"
@@ -88,13 +88,16 @@ class Backtrack(Reviser):
     by: Literal["drop", "probability"] = option("drop", doc="what is compared")
     least: int = option(2, doc="fewest commits of the transfer rule (n)", check=at_least(1))
     divisor: float = option(8.0, doc="commits for each reopened position (mu)", check=above(1))
+    rounding: Literal["up", "down"] = option("up", doc="how a part of a position counts")
 
     def revise(self, prediction: Prediction, view: View) -> Revision:
         """The positions with the smallest score."""
         step_BP = decided_here(view)
         fresh_BP = step_BP == view.step
         commits_B = fresh_BP.sum(dim=1)
-        wanted_B = (commits_B / self.divisor).ceil().long().clamp_min(self.least // 2)
+        share_B = commits_B / self.divisor
+        whole_B = share_B.ceil() if self.rounding == "up" else share_B.floor()
+        wanted_B = whole_B.long().clamp_min(self.least // 2)
         count_B = torch.minimum(wanted_B, commits_B - 1)
         unfinished_B = (view.masked_BP & view.in_block_BP).any(dim=1)
         count_B = count_B.clamp_min(0) * unfinished_B

@@ -19,6 +19,7 @@ from dlmkit.schedules import Cosine, Linear, Piecewise
 from dlmkit.testing.conformance.decoding import decode
 from dlmkit.testing.conformance.looped import toy_networks
 from dlmkit.view import View
+from dlmkit_strategies.certainty import Certain
 from dlmkit_strategies.confidence import Probability
 from dlmkit_strategies.curves import Decay
 from dlmkit_strategies.exits import Gap, Settled
@@ -135,6 +136,13 @@ def test_too_little_progress_is_not_calm(progress: float, count_prompt: bool) ->
     rule = Settled(change=1.0, progress=progress, count_prompt=count_prompt)
     view = view_of(canvas(4, 4, None, None), strategy=rule)
     assert not decides(rule, view, gapped(1, 1, 1, 1))
+
+
+@pytest.mark.parametrize(("limit", "exits"), [(0.5, False), (0.8, True)])
+def test_certain_rows_exit(limit: float, exits: bool) -> None:
+    """Two even candidates have log 2 nats; what is decided does not count."""
+    view = view_of(canvas(None, 4, None))
+    assert exits == decides(Certain(limit=limit), view, gapped(0.0, 0.0, 0.0))
 
 
 def test_an_infinite_threshold_changes_nothing() -> None:

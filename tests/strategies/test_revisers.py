@@ -15,6 +15,7 @@ from dlmkit.testing.conformance.decoding import decode
 from dlmkit.testing.conformance.looped import toy_networks
 from dlmkit.view import View
 from dlmkit_strategies.confidence import Probability
+from dlmkit_strategies.fading import ReopenFaded
 from dlmkit_strategies.frontier import GrowingBlocks
 from dlmkit_strategies.ratio_rules import (
     Everything,
@@ -145,10 +146,16 @@ def test_sabers_bar_is_the_mean_of_past_decisions() -> None:
     assert [[4]] == chosen(rule, proposing(view, [[0, 0, 0.1, 0.2, 0.3]]))
 
 
-@pytest.mark.parametrize(("commits", "expected"), [(2, 1), (3, 1), (8, 1), (9, 2), (17, 3)])
-def test_saber_takes_back_fewer_than_it_commits(commits: int, expected: int) -> None:
-    """One in eight, at least one, and never all."""
-    reviser = Backtrack(by="drop")
+@pytest.mark.parametrize(
+    ("commits", "rounding", "expected"),
+    [
+        *((2, "up", 1), (3, "up", 1), (8, "up", 1), (9, "up", 2), (17, "up", 3)),
+        *((2, "down", 1), (15, "down", 1), (16, "down", 2)),
+    ],
+)
+def test_saber_takes_back_fewer_than_it_commits(commits: int, rounding: Any, expected: int) -> None:
+    """One in eight, at least one, and never all; its paper rounds down, its code up."""
+    reviser = Backtrack(by="drop", rounding=rounding)
     view = view_of(canvas_of([[None] * 20]), strategy=reviser)
     view = proposing(view, [[0.5] * 20])
     commit_BP = (torch.arange(20) < commits)[None]
@@ -239,3 +246,14 @@ def test_remdm_takes_back_the_least_likely_tokens() -> None:
     for step, expected in ((1, []), (2, [1]), (3, [])):
         view = view_of(canvas_of([[4, 4, None, None]]), block_step_B=torch.tensor([step]))
         assert expected == reopened(reviser, proposing(view, [[0.5] * 4], logits))
+
+
+@pytest.mark.parametrize(("commits", "expected"), [(1, []), (2, [1]), (3, [0, 1])])
+def test_faded_tokens_go_back_while_more_is_decided(commits: int, expected: list[int]) -> None:
+    """Positions 0 and 1 have faded, the second more; position 2 is still believed."""
+    logits = torch.zeros(1, 6, INFO.vocab_size)
+    logits[0, :, 4] = torch.tensor([2.0, 1.0, 9.0, 0.0, 0.0, 0.0])
+    view = view_of(canvas_of([[4, 4, 4, None, None, None]]), step=1)
+    view = proposing(view, [[0.5] * 6], logits)
+    commit_BP = torch.tensor([[False] * 3 + [number < commits for number in range(3)]])
+    assert expected == reopened(ReopenFaded(low=0.4), committed(view, commit_BP))

@@ -46,7 +46,7 @@ def _require_selection(commit_BP: Any, scene: Scene) -> None:
 
 
 def _breaks_ties_towards_the_first_position(rule: Any) -> None:
-    if rule.stochastic or any(getattr(part, "locality", None) for part in parts(rule)):
+    if rule.stochastic or any(_ranks_otherwise(part) for part in parts(rule)):
         return
     for each in scenes_for(rule):
         tied = attrs.evolve(each, confidence_BP=_level(each.confidence_BP))
@@ -57,6 +57,11 @@ def _breaks_ties_towards_the_first_position(rule: Any) -> None:
                 kept == sorted(kept, reverse=True),
                 f"of equally confident positions it selects {kept}, not the first ones",
             )
+
+
+def _ranks_otherwise(part: Any) -> bool:
+    """Whether it orders positions by where they are, or by doubt."""
+    return bool(getattr(part, "locality", None) or getattr(part, "doubtful", False))
 
 
 def _level(confidence_BP: Tensor) -> Tensor:
