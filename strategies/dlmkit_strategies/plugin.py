@@ -33,6 +33,7 @@ MODULES = (
     "fading",
     "guard",
     "guide",
+    "left_to_right",
     "locality",
     "logits",
     "order",
