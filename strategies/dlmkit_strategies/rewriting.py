@@ -114,17 +114,14 @@ class Rewriter:
 
         Gives the ids of each piece and the ids that it becomes; None where it cannot.
         """
-        for way, run in groupby(ids, self._way):
-            piece = list(run)
-            if way == "twin":
-                yield from (([token], [self._twin(token)]) for token in piece)  # type: ignore[list-item]
-            else:
-                yield piece, self._through_text(piece) if way == "text" else None
-
-    def _way(self, token: int) -> str:
-        if self._twin(token) is not None:
-            return "twin"
-        return "none" if self.source.is_special(token) else "text"
+        for has_twin, run in groupby(ids, lambda token: self._twin(token) is not None):
+            tokens = list(run)
+            if has_twin:
+                yield from (([token], [self._twins[token] or 0]) for token in tokens)
+                continue
+            for special, piece in groupby(tokens, self.source.is_special):
+                text = list(piece)
+                yield text, None if special else self._through_text(text)
 
     def _twin(self, token: int) -> int | None:
         """The one token of the target that means the same, if there is one."""
