@@ -248,9 +248,9 @@ class TransferRule(Strategy):
     reads: ClassVar[frozenset[ScoreSpace]] = frozenset()
     may_wait: ClassVar[bool] = False
     locality: ClassVar[Literal["near", "far"] | None] = None
+    doubtful: ClassVar[bool] = False
 
     @abstractmethod
-    doubtful: ClassVar[bool] = False
     def select(self, confidence_BP: Tensor, view: View) -> Tensor:
         """Return `commit_BP` bool.
 
