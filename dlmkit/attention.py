@@ -14,7 +14,7 @@ from torch import Tensor
 from dlmkit.models.arch import AttentionPattern
 from dlmkit.plan import Plan
 
-__all__ = ["masks", "visible"]
+__all__ = ["allowed", "masks", "readable", "visible"]
 
 
 def visible(pattern: AttentionPattern, query_BQ: Tensor, key_BK: Tensor) -> Tensor | None:
@@ -45,7 +45,7 @@ def masks(
     is None without cached positions, the second where every query sees every fed position.
     """
     feed_BQ = plan.feed_BQ
-    allowed_BQQ = _planned(pattern, plan, feed_BQ, masked_BN)
+    allowed_BQQ = allowed(pattern, plan, feed_BQ, feed_BQ, masked_BN)
     if ragged or plan.feed_valid_BQ is not None:
         real_BQ = inside_BN.gather(1, feed_BQ)
         if plan.feed_valid_BQ is not None:
@@ -61,37 +61,51 @@ def masks(
     return _past_mask(pattern, plan, inside_BN, masked_BN)[:, None], mask_new
 
 
-def _planned(
-    pattern: AttentionPattern, plan: Plan, key_BK: Tensor, masked_BN: Tensor | None
+def allowed(
+    pattern: AttentionPattern,
+    plan: Plan,
+    query_BQ: Tensor,
+    key_BK: Tensor,
+    masked_BN: Tensor | None = None,
 ) -> Tensor | None:
-    """What the fed positions may see by the network's pattern and the plan's prefix."""
-    allowed_BQK = visible(pattern, plan.feed_BQ, key_BK)
+    """What queries may see by the network's pattern and the plan's prefix, `allowed_BQK`.
+
+    None where that is everything; what is fed, stored or filler plays no part.
+    """
+    allowed_BQK = visible(pattern, query_BQ, key_BK)
     if allowed_BQK is not None and masked_BN is not None and pattern.kind == "masks-last":
-        masked_BQ1 = masked_BN.gather(1, plan.feed_BQ)[:, :, None]
+        masked_BQ1 = masked_BN.gather(1, query_BQ)[:, :, None]
         masked_B1K = masked_BN.gather(1, key_BK)[:, None, :]
         allowed_BQK = torch.where(masked_BQ1 == masked_B1K, allowed_BQK, masked_BQ1)
     if plan.prefix_B is None:
         return allowed_BQK
     prefix_B1 = plan.prefix_B[:, None]
     if pattern.kind == "prefix-causal":
-        upto_BQK = key_BK[:, None, :] <= plan.feed_BQ[:, :, None]
-        return upto_BQK | (plan.feed_BQ >= prefix_B1)[:, :, None]
-    open_BQK = (plan.feed_BQ >= prefix_B1)[:, :, None] | (key_BK < prefix_B1)[:, None, :]
+        upto_BQK = key_BK[:, None, :] <= query_BQ[:, :, None]
+        return upto_BQK | (query_BQ >= prefix_B1)[:, :, None]
+    open_BQK = (query_BQ >= prefix_B1)[:, :, None] | (key_BK < prefix_B1)[:, None, :]
     return open_BQK if allowed_BQK is None else allowed_BQK & open_BQK
+
+
+def readable(plan: Plan, inside_BN: Tensor) -> Tensor:
+    """Stored positions that a plan reads, bool.
+
+    A fed position is seen fresh, so its stored row is hidden; filler hides nothing.
+    """
+    if plan.cached_BN is None:
+        return torch.zeros_like(inside_BN)
+    return plan.cached_BN & inside_BN & ~plan.computed_BN(inside_BN.shape[1])
 
 
 def _past_mask(
     pattern: AttentionPattern, plan: Plan, inside_BN: Tensor, masked_BN: Tensor | None
 ) -> Tensor:
-    feed_BQ, columns = plan.feed_BQ, inside_BN.shape[1]
-    assert plan.cached_BN is not None  # noqa: S101 - the caller has checked
-    # A fed position is seen fresh, so its stored row is hidden; filler hides nothing.
-    readable_BN = plan.cached_BN & inside_BN & ~plan.computed_BN(columns)
+    feed_BQ, readable_BN = plan.feed_BQ, readable(plan, inside_BN)
     allowed_BQN = readable_BN[:, None, :]
     if plan.feed_valid_BQ is not None:
         allowed_BQN = allowed_BQN & plan.feed_valid_BQ[:, :, None]
-    slots_BN = torch.arange(columns, device=feed_BQ.device).expand_as(readable_BN)
-    pattern_BQN = _planned(pattern, plan, slots_BN, masked_BN)
+    slots_BN = torch.arange(inside_BN.shape[1], device=feed_BQ.device).expand_as(readable_BN)
+    pattern_BQN = allowed(pattern, plan, feed_BQ, slots_BN, masked_BN)
     if pattern_BQN is not None:
         return allowed_BQN & pattern_BQN
     return allowed_BQN.expand(-1, feed_BQ.shape[1], -1)

@@ -8,6 +8,8 @@ Legend: B rows, N canvas positions, P window positions, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 from torch import Tensor
 
@@ -46,9 +48,24 @@ class Forecast:
         variants = self.guide.variants(ids_BN, view) if self.guide else (ids_BN,)
         plan = self.cache.plan(view) if self.cache else Plan.full(ids_BN)
         view = view if plan.whole else _narrowed(view, plan)
+        if self.need.shadow:
+            plan = attrs.evolve(
+                plan,
+                shadow_BH=view.positions_BP,
+                shadow_valid_BH=view.inside_BP & view.live_B[:, None],
+                shadows_meet=True,
+            )
         predictions = session.predict(
             variants, view.canvas, view.positions_BP, plan, self.need, view.predicted_BP
         )
+        prediction = self._finished(predictions, view)
+        shadows = [each.shadow for each in predictions if each.shadow is not None]
+        if shadows:
+            prediction = attrs.evolve(prediction, shadow=self._finished(shadows, view))
+        return view, prediction
+
+    def _finished(self, predictions: Sequence[Prediction], view: View) -> Prediction:
+        """Combine the variants, and edit the result in both stages."""
         prediction = predictions[0]
         if self.guide:
             logits = [each.logits_BPV for each in predictions if each.logits_BPV is not None]
@@ -60,7 +77,7 @@ class Forecast:
         sampling = self._edit(prediction, view, "sampling")
         if sampling is not prediction:
             prediction = attrs.evolve(prediction, sampling=sampling)
-        return view, prediction
+        return prediction
 
     def _edit(self, prediction: Prediction, view: View, stage: str) -> Prediction:
         """Apply the transforms of one stage; without any, return the very same prediction."""
@@ -72,9 +89,14 @@ class Forecast:
             return prediction
         return self._from_logits(logits_BPV, view)
 
+    @property
+    def _scored(self) -> Need:
+        """What an edited distribution is reduced to; shadows are read at the tokens that stand."""
+        return attrs.evolve(self.need, current=self.need.current or self.need.shadow)
+
     def _from_logits(self, logits_BPV: Tensor, view: View) -> Prediction:
         return Prediction(
-            pack=score_pack(logits_BPV, self.need, view.tokens_BP), logits_BPV=logits_BPV
+            pack=score_pack(logits_BPV, self._scored, view.tokens_BP), logits_BPV=logits_BPV
         )
 
 

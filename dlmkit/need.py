@@ -15,13 +15,16 @@ class Need:
 
     `top` is the number of most probable tokens kept; `entropy` and `current` (the log-probability
     of the token that stands at the position now) are computed only on demand; `logits` asks for
-    the full distribution, which costs the transfer of V values for each position.
+    the full distribution, which costs the transfer of V values for each position; `shadow` for a
+    second prediction of each position of the window, by shadows that see each other but not the
+    token at the position (see `Plan`), which costs a fed position each.
     """
 
     top: int = 1
     entropy: bool = False
     current: bool = False
     logits: bool = False
+    shadow: bool = False
 
     @staticmethod
     def union(needs: Iterable[Need]) -> Need:
@@ -32,4 +35,5 @@ class Need:
             entropy=any(need.entropy for need in kept),
             current=any(need.current for need in kept),
             logits=any(need.logits for need in kept),
+            shadow=any(need.shadow for need in kept),
         )

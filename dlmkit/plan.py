@@ -3,7 +3,7 @@
 Cache policies return plans and nothing else; the session turns a plan into tensors.  The store
 has one slot for each canvas position.
 
-Legend: B rows, N canvas positions, P window positions, Q fed positions.
+Legend: B rows, N canvas positions, P window positions, Q fed positions, H shadows.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ class Plan:
     `commit_BQ` marks fed positions whose fresh keys and values are stored (None: none).
     `prefix_B` is the number of leading positions that see only each other (None: 0).
     `whole` says that `feed_BQ` is every position in order.
+
+    `shadow_BH` int64 names positions that are predicted once more, each by a *shadow*: a query of
+    its own, after the fed ones, that sees what an ordinary query there would see except the token
+    at the position, and that no ordinary query sees; with `shadows_meet` shadows see each other.
+    A shadow is never kept; one that is false in `shadow_valid_BH` (None: all are true) is filler.
     """
 
     feed_BQ: Tensor
@@ -33,6 +38,9 @@ class Plan:
     commit_BQ: Tensor | None = None
     prefix_B: Tensor | None = None
     whole: bool = False
+    shadow_BH: Tensor | None = None
+    shadow_valid_BH: Tensor | None = None
+    shadows_meet: bool = False
 
     @classmethod
     def full(cls, tokens_BN: Tensor, *, commit: bool = False) -> Plan:

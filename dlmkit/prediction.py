@@ -39,11 +39,14 @@ class Prediction:
 
     `filtered` is the distribution that tokens are drawn from, after sampling-stage transforms
     (temperature, top-p, top-k); without such transforms it is the prediction itself.
-    `unedited` is the distribution before score-stage transforms, in the same way.
+    `unedited` is the distribution before score-stage transforms, in the same way.  `shadow` is
+    the prediction of the same positions by queries that do not see the tokens there, where
+    somebody declared that need; its pack holds `current_logp_BP`.
     """
 
     pack: ScorePack
     logits_BPV: Tensor | None = None
+    shadow: Prediction | None = None
     sampling: Prediction | None = None
     original: Prediction | None = None
 

@@ -3,14 +3,15 @@
 It applies plans, hides the logit shift, and hands out predictions in window order, so that
 every strategy sees "row i predicts token i".
 
-Legend: B rows, N canvas positions, P window positions, Q fed positions, R variants (inputs that
-run as one pass, such as guidance).
+Legend: B rows, N canvas positions, P window positions, Q fed positions, H shadows, R variants
+(inputs that run as one pass, such as guidance).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import attrs
 import torch
 from torch import Tensor
 
@@ -18,10 +19,11 @@ from dlmkit.attention import masks
 from dlmkit.canvas import Canvas
 from dlmkit.errors import EngineError
 from dlmkit.need import Need
-from dlmkit.network import Network, NetworkInfo, NetworkInputs, NetworkOutput
+from dlmkit.network import KeyValues, Network, NetworkInfo, NetworkInputs, NetworkOutput
 from dlmkit.plan import Plan
 from dlmkit.prediction import Prediction, ScorePack
 from dlmkit.records import Counts
+from dlmkit.shadows import Shadows
 from dlmkit.store import Store
 
 __all__ = ["Session"]
@@ -53,6 +55,7 @@ class Session:
 
         Variants are canvases `ids_BN` that share a plan and run as extra rows of one pass.  With
         `required_BP`, what is predicted at other positions means nothing where it was not fed.
+        The plan's shadows are predicted in `Prediction.shadow`.
 
         Raises:
             EngineError: a required position (None: any wanted one) is not among the fed ones, or
@@ -69,12 +72,16 @@ class Session:
         current_BP = ids_BN.gather(1, want_BP) if need.current else None
         wanted = _repeat(rows_BP, repeat), current_BP
         inputs = self._inputs(ids_BQ, ids_BN, plan, canvas, repeat, wanted)
+        shadows = Shadows.of(plan, self.info)
+        if shadows is not None:
+            inputs = shadows.extend(inputs, ids_BN, canvas)
+            need = attrs.evolve(need, current=True)
         output = self.network.forward(inputs, need)
-        self.counts = self.counts.plus(rows=ids_BQ.shape[0], fed=ids_BQ.numel())
+        self.counts = self.counts.plus(rows=inputs.ids_BQ.shape[0], fed=inputs.ids_BQ.numel())
         if plan.commit_BQ is not None:
-            keep_BQ = _repeat(plan.commit_BQ, repeat)
-            self._store(ids_BN).commit(output.fresh, feed_BQ, keep_BQ, ids_BQ)
-        return _split(output, repeat)
+            keep_BQ, fresh = _repeat(plan.commit_BQ, repeat), _first(output.fresh, feed_BQ.shape[1])
+            self._store(ids_BN).commit(fresh, feed_BQ, keep_BQ, ids_BQ)
+        return _split(output, repeat, positions_BP.shape[1])
 
     def _inputs(
         self,
@@ -148,24 +155,40 @@ def _repeat(x: Tensor, times: int) -> Tensor:
     return x if times == 1 else x.repeat(times, *[1] * (x.ndim - 1))
 
 
-def _split(output: NetworkOutput, repeat: int) -> list[Prediction]:
-    """Cut the batch of a pass back into its variants."""
-    if repeat == 1:
-        return [Prediction(pack=output.pack, logits_BPV=output.logits_BSV)]
-    rows = output.pack.lse_BP.shape[0] // repeat
-    return [_part(output, slice(number * rows, (number + 1) * rows)) for number in range(repeat)]
+def _first(fresh: KeyValues, count: int) -> KeyValues:
+    """The keys and values of the first fed positions; after them come shadows."""
+    return KeyValues(
+        keys_YBGCE=fresh.keys_YBGCE[:, :, :, :count],
+        values_YBGCE=fresh.values_YBGCE[:, :, :, :count],
+    )
 
 
-def _part(output: NetworkOutput, rows: slice) -> Prediction:
-    pack = output.pack
-    entropy, current, logits = pack.entropy_BP, pack.current_logp_BP, output.logits_BSV
+def _split(output: NetworkOutput, repeat: int, wanted: int) -> list[Prediction]:
+    """Cut a pass back into its variants, and each into what was wanted and its shadows."""
+    whole = Prediction(pack=output.pack, logits_BPV=output.logits_BSV)
+    rows, columns = output.pack.lse_BP.shape
+    each = rows // repeat
+    parts = [slice(number * each, (number + 1) * each) for number in range(repeat)]
+    if columns == wanted:
+        return [whole] if repeat == 1 else [_part(whole, rows) for rows in parts]
+    return [
+        attrs.evolve(
+            _part(whole, rows, slice(wanted)), shadow=_part(whole, rows, slice(wanted, None))
+        )
+        for rows in parts
+    ]
+
+
+def _part(whole: Prediction, rows: slice, columns: slice = slice(None)) -> Prediction:
+    pack = whole.pack
+    entropy, current, logits = pack.entropy_BP, pack.current_logp_BP, whole.logits_BPV
     return Prediction(
         pack=ScorePack(
-            top_ids_BPK=pack.top_ids_BPK[rows],
-            top_logp_BPK=pack.top_logp_BPK[rows],
-            lse_BP=pack.lse_BP[rows],
-            entropy_BP=None if entropy is None else entropy[rows],
-            current_logp_BP=None if current is None else current[rows],
+            top_ids_BPK=pack.top_ids_BPK[rows, columns],
+            top_logp_BPK=pack.top_logp_BPK[rows, columns],
+            lse_BP=pack.lse_BP[rows, columns],
+            entropy_BP=None if entropy is None else entropy[rows, columns],
+            current_logp_BP=None if current is None else current[rows, columns],
         ),
-        logits_BPV=None if logits is None else logits[rows],
+        logits_BPV=None if logits is None else logits[rows, columns],
     )

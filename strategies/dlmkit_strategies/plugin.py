@@ -46,6 +46,7 @@ MODULES = (
     "stability",
     "stop",
     "transfer",
+    "wino",
 )
 """Modules of this package whose public names are strategies."""
 

@@ -23,6 +23,7 @@ SAMPLERS = {
     "saber_dream": 12,
     "saber_llada": 30,
     "sched": 129,
+    "wino": 23,
 }
 """Samplers and the number of their decodes, without those of SchED that exit as a batch."""
 

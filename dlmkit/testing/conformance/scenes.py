@@ -50,7 +50,7 @@ STEP = 5
 DECIDING = frozenset({"exit", "guard", "revise", "transfer"})
 """Roles whose view holds the proposals of the step."""
 
-EVERYTHING = Need(top=5, entropy=True, current=True, logits=True)
+EVERYTHING = Need(top=5, entropy=True, current=True, logits=True, shadow=True)
 """More statistics than any strategy may rely on without declaring them."""
 
 
@@ -126,6 +126,11 @@ def scene(
     prediction = attrs.evolve(
         _predict(sharp_BPV, wanted, view), sampling=_predict(sharp_BPV / 0.7, wanted, view)
     )
+    if wanted.shadow:
+        # Any other distribution at the same positions will do.
+        other_BPV = _gather(torch.stack([_logits(row).roll(1, 0) for row in chosen]), view)
+        shadow = _predict(other_BPV, attrs.evolve(wanted, current=True), view)
+        prediction = attrs.evolve(prediction, shadow=shadow)
     score_BP = _gather(torch.stack([_scores(row) for row in chosen]), view)
     if isinstance(component, TransferRule) and "probability" not in component.score_spaces():
         score_BP = score_BP.log() if component.score_spaces() else score_BP
