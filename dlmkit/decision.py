@@ -63,11 +63,13 @@ class Decision:
 
     def settle(
         self, prediction: Prediction, view: View, canvas: Canvas, exited_B: Tensor | None
-    ) -> None:
+    ) -> Tensor | None:
         """Revise earlier tokens and stop rows, on the canvas with this step's commits.
 
         Rows that exited, or had nothing to decide, are not revised: alone they would have ended.
+        Returns the rows that a reviser keeps in their block, `held_B` (None: none).
         """
+        held_B: Tensor | None = None
         for reviser in () if self._final(view.step) else self.revise:
             seen = view if reviser.sees == "before" else view.after(canvas)
             revision = reviser.revise(prediction, seen)
@@ -76,18 +78,23 @@ class Decision:
                 open_B = open_B if exited_B is None else open_B & ~exited_B
                 where_BP = revision.where_BP & view.inside_BP & open_B[:, None]
                 canvas.commit(view.positions_BP, where_BP, revision.tokens_BP, view.step)
+                if revision.again_B is not None:
+                    again_B = revision.again_B & open_B
+                    held_B = again_B if held_B is None else held_B | again_B
         for rule in self.stop:
-            canvas.done_B = canvas.done_B | rule.stop(view.after(canvas))
+            seen = attrs.evolve(view.after(canvas), held_B=held_B)
+            canvas.done_B = canvas.done_B | rule.stop(seen)
+        return None if held_B is None else held_B & ~canvas.done_B
 
     def _demand_progress(self, commit_BP: Tensor, view: View) -> None:
         if self.transfer.may_wait:
             last_B = view.block_step_B + 1 >= (view.steps_per_block or 1)
             stuck_B = last_B & (view.eligible_BP & ~commit_BP).any(dim=1)
         else:
-            committing_B = commit_BP.any(dim=1)
-            if torch.equal(committing_B, view.live_B):
+            committing_B, deciding_B = commit_BP.any(dim=1), view.eligible_BP.any(dim=1)
+            if torch.equal(committing_B, deciding_B):
                 return
-            stuck_B = view.live_B & ~committing_B
+            stuck_B = deciding_B & ~committing_B
         if bool(stuck_B.any()):
             raise StrategyError(
                 f"transfer rule '{self.transfer.name}' made no progress in step {view.step}, "

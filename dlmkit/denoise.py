@@ -89,8 +89,9 @@ class Denoise(Procedure):
         memory = Memory(self, canvas, session.info.vocab_size)
         forecast, decision = self._forecast(), self._decision()
         tracker = self._tracker(canvas, session.info, context.seed)
+        held_B: torch.Tensor | None = None
         for step in count():
-            view = tracker.view(step, memory.values)
+            view = tracker.view(step, memory.values, held_B)
             if not bool(view.live_B.any()):
                 return
             before_BN = canvas.tokens_BN
@@ -103,7 +104,7 @@ class Denoise(Procedure):
             )
             commit_BP, exited_B = decision.select(prediction, confidence_BP, view)
             canvas.commit(view.positions_BP, commit_BP, proposals_BP, step)
-            decision.settle(prediction, view, canvas, exited_B)
+            held_B = decision.settle(prediction, view, canvas, exited_B)
             outcome = Outcome(
                 view=view,
                 prediction=prediction,

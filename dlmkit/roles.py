@@ -303,10 +303,14 @@ class EarlyExit(Strategy):
 
 @attrs.frozen
 class Revision:
-    """Committed positions to change: `where_BP` bool and the new `tokens_BP` (mask id: reopen)."""
+    """Committed positions to change: `where_BP` bool and the new `tokens_BP` (mask id: reopen).
+
+    `again_B` bool marks rows whose block gets one more pass even if nothing is masked in it.
+    """
 
     where_BP: Tensor
     tokens_BP: Tensor
+    again_B: Tensor | None = None
 
 
 class Reviser(Strategy):

@@ -37,11 +37,19 @@ class Tracker:
     reopens: bool
     _place: _Place | None = None
 
-    def view(self, step: int, memory: Mapping[int, Mapping[str, Tensor]]) -> View:
-        """Find each row's block and describe the step that is about to run."""
+    def view(
+        self,
+        step: int,
+        memory: Mapping[int, Mapping[str, Tensor]],
+        held_B: Tensor | None = None,
+    ) -> View:
+        """Find each row's block and describe the step that is about to run.
+
+        `held_B` marks rows that stay where they are though nothing may be masked there.
+        """
         snapshot = self.canvas.snapshot()
         if self._place is None or not (self._keeps() and self._place.stay(snapshot)):
-            self._place = self._moved(snapshot, self._place)
+            self._place = self._moved(snapshot, self._place, held_B)
         place = self._place
         return View(
             canvas=snapshot,
@@ -53,6 +61,7 @@ class Tracker:
             block_masks_B=place.masks_B,
             positions_BP=place.positions_BP,
             inside_BP=place.inside_BP,
+            held_B=held_B,
             steps_per_block=self.transfer.steps_per_block(place.block.width),
             memory=memory,
             masked_BP=place.masked_BP,
@@ -63,9 +72,11 @@ class Tracker:
         """Whether a row stays in its block until no mask is left there."""
         return not self.reopens and (self.blocks is None or self.blocks.until_filled)
 
-    def _moved(self, canvas: Canvas, before: _Place | None) -> _Place:
+    def _moved(self, canvas: Canvas, before: _Place | None, held_B: Tensor | None) -> _Place:
         """Find every row's block; a row that stays where it was goes on counting."""
         block = self.blocks.current(canvas) if self.blocks else whole_region(canvas)
+        if before is not None and held_B is not None:
+            block = block.held(before.block, held_B)
         span = whole_region(canvas) if self.region else block
         columns = canvas.tokens_BN.shape[1]
         positions_BP, inside_BP = window(span.start_B, span.stop_B, span.width, columns)

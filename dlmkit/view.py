@@ -38,6 +38,16 @@ class BlockSpan:
     index_B: Tensor
     width: int
 
+    def held(self, before: BlockSpan, rows_B: Tensor) -> BlockSpan:
+        """The same spans, but for the marked rows that would go on to a later one."""
+        stay_B = rows_B & (self.index_B > before.index_B)
+        return BlockSpan(
+            start_B=torch.where(stay_B, before.start_B, self.start_B),
+            stop_B=torch.where(stay_B, before.stop_B, self.stop_B),
+            index_B=torch.where(stay_B, before.index_B, self.index_B),
+            width=max(self.width, before.width),
+        )
+
 
 @attrs.frozen(kw_only=True, eq=False, slots=False)
 class View:
@@ -48,6 +58,7 @@ class View:
     steps a block will take where the transfer rule fixes it, else None.  `positions_BP` are
     canvas positions, with `inside_BP` false on filler.  `predicted_BP` is false where this step
     computes no prediction (None: it predicts them all); strategies read the others only.
+    `held_B` marks rows that a reviser keeps in their block though it may be full (None: none).
     """
 
     canvas: Canvas
@@ -60,6 +71,7 @@ class View:
     positions_BP: Tensor
     inside_BP: Tensor
     predicted_BP: Tensor | None = None
+    held_B: Tensor | None = None
     steps_per_block: int | None = None
     memory: Mapping[int, Mapping[str, Tensor]] = attrs.field(factory=dict, repr=False)
     _masked_BP: Tensor | None = attrs.field(default=None, repr=False)
@@ -137,8 +149,9 @@ class View:
 
     @cached_property
     def live_B(self) -> Tensor:
-        """Rows with something left to decide in their block, bool."""
-        return self.eligible_BP.any(dim=1)
+        """Rows with something left to decide in their block, or to revise there, bool."""
+        deciding_B = self.eligible_BP.any(dim=1)
+        return deciding_B if self.held_B is None else deciding_B | self.held_B
 
     @cached_property
     def progress_B(self) -> Tensor:

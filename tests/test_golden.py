@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from dlmkit.errors import RequestError
 from dlmkit.testing.golden import (
     Networks,
+    SamplerMap,
     first_difference,
     load_sampler_map,
     read_cases,
@@ -19,6 +20,7 @@ from dlmkit.testing.golden import (
     run_cases,
 )
 from dlmkit.testing.golden.__main__ import main
+from dlmkit.testing.golden.expressions import value_of
 
 HERE = Path(__file__).parent / "golden"
 SAMPLERS = {
@@ -139,6 +141,32 @@ def test_a_setting_that_nobody_reads_makes_a_case_unknown(tmp_path):
     path = write_case(tmp_path, settings=row["settings"] | {"remask": True})
     report = run_cases(read_cases([path]), load_sampler_map(), Networks(HERE))
     assert (0, 1) == (report.sound["llada_scorers"].total, report.sound["llada_scorers"].unknown)
+
+
+def test_what_differs_on_purpose_is_counted_apart_with_its_reason(tmp_path):
+    """Such a case is neither passed nor missed, and needs no settings that are understood."""
+    row = json.loads((HERE / "traces/llada_scorers.jsonl").read_text().splitlines()[0])
+    path = write_case(tmp_path, sampler="mystery", settings=row["settings"] | {"odd": True})
+    samplers = SamplerMap({"mystery": [{"when": {"odd": True}, "differs": "it is odd"}]})
+    report = run_cases(read_cases([path]), samplers, Networks(HERE))
+    assert ["mystery apart (1 cases): it is odd"] == report.lines()
+    assert not report.passed
+
+
+def test_a_text_is_compared_as_far_as_the_reference_returned_it(case, replayed):
+    """Whole blocks are decoded, and what lies beyond the text is in the steps."""
+    shorter = attrs.evolve(case, outputs=tuple(row[:5] for row in case.outputs))
+    document = load_sampler_map().document_for(case.sampler, case.settings)
+    again = replay(shorter, document, Networks(HERE).get(case.checkpoint, case.mask_id))
+    assert tuple(row[:5] for row in replayed.outputs) == again.outputs
+    assert replayed.steps == again.steps
+
+
+@pytest.mark.parametrize(("prompt", "expected"), [(12, 20), (16, 16), (17, 15)])
+def test_a_mapping_can_ask_for_whole_blocks(prompt, expected):
+    """New tokens up to the end of the last block begun, counted from the start of the row."""
+    values = {"prompt": prompt, "tokens": 14, "block": 8}
+    assert expected == value_of({"whole_blocks": ["prompt", "tokens", "block"]}, values)
 
 
 def test_quirks_run_only_on_demand_and_are_counted_apart(tmp_path):

@@ -26,6 +26,7 @@ MODULES = (
     "credit",
     "curves",
     "deferral",
+    "editing",
     "entropy_rules",
     "exits",
     "exploration",

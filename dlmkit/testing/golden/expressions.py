@@ -42,7 +42,11 @@ def value_of(rule: Any, settings: Mapping[str, Any]) -> Any:
         return str(files("dlmkit.testing.golden") / operands)
     if operator == "choose":
         return operands[1][value_of(operands[0], settings)]
-    first, second = value_of(operands, settings)
+    values = value_of(operands, settings)
+    if operator == "whole_blocks":
+        prompt, tokens, block = values
+        return -(-(prompt + tokens) // block) * block - prompt
+    first, second = values
     return first - second if operator == "subtract" else _divided(first, second, settings)
 
 

@@ -41,15 +41,31 @@ class SamplerMap:
             SpecError: the variant names options that do not exist.
         """
         values = {**settings, **(facts or {})}
+        variant = self._variant(sampler, settings, values)
+        if variant is None or "differs" in variant:
+            return None
+        fixed = variant.get("fixed", {}).items()
+        overrides = [f"{path}={json.dumps(value)}" for path, value in fixed]
+        overrides += [
+            f"{path}={json.dumps(value_of(rule, values))}" for path, rule in variant["set"].items()
+        ]
+        return load_spec(variant["preset"], overrides)
+
+    def difference_for(
+        self, sampler: str, settings: Mapping[str, Any], facts: Mapping[str, int] | None = None
+    ) -> str | None:
+        """Say why dlmkit does not decode like the sampler on purpose, or return None."""
+        variant = self._variant(sampler, settings, {**settings, **(facts or {})})
+        return variant.get("differs") if variant else None
+
+    def _variant(
+        self, sampler: str, settings: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> Mapping[str, Any] | None:
+        """The first that mentions every setting and agrees; one that differs need not mention."""
         for variant in self.variants.get(sampler, ()):
-            if _knows(variant, settings) and _agrees(variant["when"], values):
-                fixed = variant.get("fixed", {}).items()
-                overrides = [f"{path}={json.dumps(value)}" for path, value in fixed]
-                overrides += [
-                    f"{path}={json.dumps(value_of(rule, values))}"
-                    for path, rule in variant["set"].items()
-                ]
-                return load_spec(variant["preset"], overrides)
+            knows = "differs" in variant or _knows(variant, settings)
+            if knows and _agrees(variant["when"], values):
+                return variant
         return None
 
 

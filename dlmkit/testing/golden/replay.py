@@ -19,6 +19,7 @@ from dlmkit.testing.golden.traces import GoldenCase, Step
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dlmkit.models.family import ModelFamily
     from dlmkit.network import Network
     from dlmkit.spec import Document
 
@@ -39,16 +40,18 @@ class Networks:
     """Checkpoints of a fixtures folder, each loaded once, in float32 on the CPU."""
 
     folder: Path
-    _loaded: dict[tuple[str, int | None], Network] = attrs.field(factory=dict)
+    _loaded: dict[tuple[str, int | None, ModelFamily | None], Network] = attrs.field(factory=dict)
 
-    def get(self, checkpoint: str, mask_id: int | None) -> Network:
-        """Return the network of a checkpoint.
+    def get(
+        self, checkpoint: str, mask_id: int | None, family: ModelFamily | None = None
+    ) -> Network:
+        """Return the network of a checkpoint, read as a family where one is named.
 
         Raises:
             RequestError: the folder has no such checkpoint.
             ModelError: the checkpoint cannot be read.
         """
-        key = (checkpoint, mask_id)
+        key = (checkpoint, mask_id, family)
         if key not in self._loaded:
             path = self.folder / checkpoint
             if not path.is_dir():
@@ -56,7 +59,9 @@ class Networks:
                     f"there is no checkpoint {path}",
                     hint="--fixtures is the folder that holds the checkpoints of the traces",
                 )
-            model = load_model(str(path), device="cpu", dtype="float32", mask_id=mask_id)
+            model = load_model(
+                str(path), device="cpu", dtype="float32", mask_id=mask_id, family=family
+            )
             self._loaded[key] = model.network
         return self._loaded[key]
 
@@ -94,6 +99,12 @@ def _canvas(case: GoldenCase, gen_length: int) -> Canvas:
 
 
 def _outputs(canvas: Canvas, case: GoldenCase) -> tuple[tuple[int, ...], ...]:
-    """Each row from the end of its prompt to its own end."""
+    """Each row from the end of its prompt, as far as the reference returned it.
+
+    Some cut their text after a stop token or before the end of a block; what they decided beyond
+    that is in the steps.
+    """
     rows = zip(canvas.tokens_BN.tolist(), canvas.length_B.tolist(), case.prompts, strict=True)
-    return tuple(tuple(tokens[len(prompt) : length]) for tokens, length, prompt in rows)
+    found = (tokens[len(prompt) : length] for tokens, length, prompt in rows)
+    pairs = zip(found, case.outputs, strict=True)
+    return tuple(tuple(tokens[: len(output)]) for tokens, output in pairs)

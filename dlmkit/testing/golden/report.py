@@ -20,12 +20,23 @@ __all__ = ["Report", "Tally", "run_cases"]
 
 @attrs.define
 class Tally:
-    """The account of one sampler; `misses` maps a case id to its first difference."""
+    """The account of one sampler; `misses` maps a case id to its first difference.
+
+    `apart` counts the cases that dlmkit decodes differently on purpose, by the reason.
+    """
 
     passed: int = 0
     total: int = 0
     unknown: int = 0
+    apart: dict[str, int] = attrs.field(factory=dict)
     misses: dict[str, str] = attrs.field(factory=dict)
+
+    def leave_out(self, reason: str | None) -> None:
+        """Count a case that is not replayed, and why where that is known."""
+        if reason is None:
+            self.unknown += 1
+        else:
+            self.apart[reason] = self.apart.get(reason, 0) + 1
 
     def lines(self, name: str) -> Iterable[str]:
         """Yield the account as text: one line, and one more for each miss."""
@@ -33,6 +44,8 @@ class Tally:
             yield f"{name} {self.passed}/{self.total}"
         if self.unknown:
             yield f"{name} unknown ({self.unknown} cases)"
+        for reason, cases in self.apart.items():
+            yield f"{name} apart ({cases} cases): {reason}"
         yield from (f"  {case}: {difference}" for case, difference in self.misses.items())
 
 
@@ -87,10 +100,11 @@ def _run(case: GoldenCase, samplers: SamplerMap, networks: Networks, tally: Tall
     }
     document = samplers.document_for(case.sampler, case.settings, facts)
     if document is None:
-        tally.unknown += 1
+        tally.leave_out(samplers.difference_for(case.sampler, case.settings, facts))
         return
     tally.total += 1
-    network = networks.get(case.checkpoint, case.mask_id)
+    family = document.models[document.pipeline.home()].family
+    network = networks.get(case.checkpoint, case.mask_id, family)
     difference = first_difference(case, replay(case, document, network))
     if difference:
         tally.misses[case.id] = difference

@@ -41,9 +41,9 @@ def source_B(view: View, position_B: Tensor) -> Tensor:
 
 
 def working(view: View) -> Tensor:
-    """Positions, without padding, of the rows that have something left to decide, bool."""
-    masked_BN = view.canvas.masked_BN
-    live_B = masked_BN.any(dim=1) & ~view.canvas.done_B
+    """Positions, without padding, of the rows that have something left to do, bool."""
+    live_B = view.canvas.masked_BN.any(dim=1) & ~view.canvas.done_B
+    live_B = live_B if view.held_B is None else live_B | view.held_B
     return view.canvas.inside_BN & live_B[:, None]
 
 
