@@ -52,7 +52,8 @@ class Provenance:
     """Where a loaded model came from and how its settings were decided, for reports and locks.
 
     `revision` is the commit of a hub snapshot where known.  `dtype_reason` says why the number
-    format was chosen; `special_ids.provenance` says the same for token ids.
+    format was chosen; `special_ids.provenance` says the same for token ids.  `derivation`
+    says what was changed after loading, in words.
     """
 
     reference: str
@@ -62,6 +63,7 @@ class Provenance:
     architecture: str
     special_ids: SpecialIds
     dtype_reason: str
+    derivation: str = ""
 
 
 @attrs.frozen(kw_only=True)

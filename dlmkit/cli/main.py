@@ -27,6 +27,7 @@ class LazyGroup(click.Group):
         "ls": "List strategies, presets and other components.",
         "model": "Say what a checkpoint is: `dlmkit model inspect MODEL`.",
         "plugins": "List the installed plugins and what failed to load.",
+        "profile": "Measure what a forward pass costs here, for weighted counts.",
         "schema": "Write the JSON Schema of specs, for editors.",
         "show": "Print a preset, or explain a component.",
     }

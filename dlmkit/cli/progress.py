@@ -62,10 +62,12 @@ def loading_bar(console: Console, *, shown: bool = True) -> Iterator[Callable[[i
 
 
 @contextmanager
-def repeats_bar(console: Console, total: int) -> Iterator[Callable[[], None]]:
+def repeats_bar(
+    console: Console, total: int, what: str = "decoding"
+) -> Iterator[Callable[[], None]]:
     """Show a bar that moves by one with each call of what it gives."""
     bar = Progress(
-        TextColumn("[dim]decoding[/]"),
+        TextColumn(f"[dim]{what}[/]"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -73,6 +75,6 @@ def repeats_bar(console: Console, total: int) -> Iterator[Callable[[], None]]:
         transient=True,
         disable=not console.is_terminal,
     )
-    task = bar.add_task("decoding", total=total)
+    task = bar.add_task(what, total=total)
     with bar:
         yield lambda: bar.advance(task)

@@ -59,5 +59,7 @@ class TorchEngine(Engine):
         return attrs.evolve(
             source,
             network=TorchNetwork(module, info, compiled=self.compile),
-            provenance=attrs.evolve(source.provenance, reference=reference),
+            provenance=attrs.evolve(
+                source.provenance, reference=reference, derivation=derivation.text
+            ),
         )

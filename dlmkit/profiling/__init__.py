@@ -1,0 +1,1 @@
+"""What a forward pass costs, by network and shape, on this machine."""

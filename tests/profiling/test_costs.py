@@ -1,0 +1,58 @@
+"""Costs of passes: exact where they were measured, sensible in between and beyond."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlmkit.errors import RequestError
+from dlmkit.profiling.costs import CostTable
+from dlmkit.profiling.weighing import Scales
+
+FLAT = CostTable({(rows, fed): 2.0 for rows in (1, 4) for fed in (1, 8)})
+LINEAR = CostTable({(rows, fed): 0.5 * rows * fed for rows in (1, 4, 8) for fed in (1, 8, 64)})
+SIZES = st.integers(1, 200)
+
+
+@pytest.mark.parametrize("shape", sorted(LINEAR.seconds))
+def test_a_measured_shape_costs_what_was_measured(shape):
+    """Whatever lies around it."""
+    assert pytest.approx(LINEAR.seconds[shape]) == LINEAR.of(*shape)
+
+
+@given(SIZES, SIZES)
+def test_a_product_is_a_product_everywhere(rows, fed):
+    """Cost in proportion to rows times positions is reproduced between and beyond the shapes."""
+    assert pytest.approx(0.5 * rows * fed) == LINEAR.of(rows, fed)
+
+
+@given(st.integers(1, 4), st.integers(1, 8))
+def test_a_constant_is_a_constant_inside(rows, fed):
+    """A device that is waiting for memory does more rows in the same time."""
+    assert pytest.approx(2.0) == FLAT.of(rows, fed)
+
+
+@given(SIZES, SIZES, SIZES, SIZES)
+def test_more_work_never_costs_less(rows, fed, more_rows, more_fed):
+    """As long as that was so where it was measured."""
+    table = CostTable({(1, 1): 1.0, (1, 9): 2.0, (6, 1): 1.5, (6, 9): 7.0})
+    assert table.of(rows, fed) <= table.of(rows + more_rows, fed + more_fed) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("seconds", [{}, {(1, 1): 1.0, (2, 4): 1.0}, {(1, 1): 0.0}])
+def test_an_incomplete_table_is_refused(seconds):
+    """It could not be interpolated."""
+    with pytest.raises(RequestError, match="dlmkit profile"):
+        CostTable(seconds)
+
+
+def test_passes_are_weighed_in_units_of_the_home_network():
+    """Four passes of half a row's price and one of a row make three."""
+    half = CostTable({shape: 0.25 * shape[0] * shape[1] for shape in LINEAR.seconds})
+    scales = Scales({"drafter": half, "verifier": LINEAR}, home="verifier")
+    shapes = {"drafter": {(1, 64): 4}, "verifier": {(1, 64): 1}}
+    assert pytest.approx(3.0) == scales.weigh(shapes, columns=64)
+    assert pytest.approx(5.0) == scales.ratio("verifier", 5, 64, columns=64)
+    assert pytest.approx(0.5) == scales.ratio("drafter", 1, 64, columns=64)
+    assert 0.0 == scales.weigh({}, columns=64)
