@@ -40,14 +40,15 @@ class Forecast:
         A position without a prediction is not eligible in this step.
 
         Raises:
-            EngineError: the cache policy computes no eligible position of a live row.
+            EngineError: in a checked session, the cache policy computes no eligible position of
+                a live row.
         """
         ids_BN = view.tokens_BN
         for transform in self.inputs:
             ids_BN = transform.apply(ids_BN, view)
         variants = self.guide.variants(ids_BN, view) if self.guide else (ids_BN,)
         plan = self.cache.plan(view) if self.cache else Plan.full(ids_BN)
-        view = view if plan.whole else _narrowed(view, plan)
+        view = view if plan.whole else _narrowed(view, plan, checked=session.checked)
         if self.need.shadow:
             plan = attrs.evolve(
                 plan,
@@ -100,13 +101,12 @@ class Forecast:
         )
 
 
-def _narrowed(view: View, plan: Plan) -> View:
+def _narrowed(view: View, plan: Plan, *, checked: bool) -> View:
     """The view of a step that predicts a part of the window."""
     columns = view.tokens_BN.shape[1]
     predicted_BP = plan.predicted_BP(view.positions_BP, view.info.logit_shift, columns)
     narrowed = attrs.evolve(view, predicted_BP=predicted_BP)
-    # As in the session: a host read on the CPU only.
-    if predicted_BP.device.type == "cpu" and bool((view.live_B & ~narrowed.live_B).any()):
+    if checked and bool((view.live_B & ~narrowed.live_B).any()):
         raise EngineError(
             "the cache policy's plan feeds no position that could be decided",
             hint="feed at least one undecided position of each row's block "

@@ -24,7 +24,8 @@ class Plan:
     stored positions that may be read (None: none); a fed position is never read from the store.
     `commit_BQ` marks fed positions whose fresh keys and values are stored (None: none).
     `prefix_B` is the number of leading positions that see only each other (None: 0).
-    `whole` says that `feed_BQ` is every position in order.
+    `whole` says that `feed_BQ` is every position in order.  `width` bounds the fed positions of
+    every row where that is known without reading a tensor (None: it is not).
 
     `shadow_BH` int64 names positions that are predicted once more, each by a *shadow*: a query of
     its own, after the fed ones, that sees what an ordinary query there would see except the token
@@ -38,6 +39,7 @@ class Plan:
     commit_BQ: Tensor | None = None
     prefix_B: Tensor | None = None
     whole: bool = False
+    width: int | None = None
     shadow_BH: Tensor | None = None
     shadow_valid_BH: Tensor | None = None
     shadows_meet: bool = False
@@ -58,11 +60,13 @@ class Plan:
         cached_BN: Tensor | None = None,
         commit_BN: Tensor | None = None,
         prefix_B: Tensor | None = None,
+        width: int | None = None,
     ) -> Plan:
         """Compute the marked positions; rows may mark different numbers of them.
 
         What is marked as cached and computed is computed; what is marked to be committed and is
-        not computed stays as it is.  The session cuts the plan to the width of the busiest row.
+        not computed stays as it is.  The session cuts the plan to `width`, the most positions
+        that a row can mark, or else to what the busiest row does mark.
         """
         feed_BQ = compute_BN.int().argsort(dim=1, descending=True, stable=True)
         return cls(
@@ -71,6 +75,7 @@ class Plan:
             cached_BN=None if cached_BN is None else cached_BN & ~compute_BN,
             commit_BQ=None if commit_BN is None else (commit_BN & compute_BN).gather(1, feed_BQ),
             prefix_B=prefix_B,
+            width=width,
         )
 
     def computed_BN(self, columns: int) -> Tensor:
@@ -87,19 +92,28 @@ class Plan:
         return self.computed_BN(columns).gather(1, source_BP)
 
     def trimmed(self) -> Plan:
-        """Cut filler that no row needs, and a cache that no row reads; one small host read."""
+        """Cut filler that no row needs.
+
+        Without a stated width that is one small host read, which also drops a cache that no row
+        reads and marks that are all true.
+        """
         if self.feed_valid_BQ is None:
             return self
+        if self.width is not None:
+            return self._cut(min(self.width, self.feed_BQ.shape[1]), self.feed_valid_BQ)
         places_Q = torch.arange(1, self.feed_BQ.shape[1] + 1, device=self.feed_BQ.device)
         used_B = torch.where(self.feed_valid_BQ, places_Q, 0).amax(dim=1)
         full_B = self.feed_valid_BQ.sum(dim=1)
         reads = used_B.new_zeros(()) if self.cached_BN is None else self.cached_BN.any().long()
         width, fewest, reading = torch.stack((used_B.amax(), full_B.amin(), reads)).tolist()
+        cut = self._cut(width, None if fewest == width else self.feed_valid_BQ)
+        return cut if reading else attrs.evolve(cut, cached_BN=None)
+
+    def _cut(self, width: int, feed_valid_BQ: Tensor | None) -> Plan:
         return attrs.evolve(
             self,
             feed_BQ=self.feed_BQ[:, :width],
-            feed_valid_BQ=None if fewest == width else self.feed_valid_BQ[:, :width],
-            cached_BN=self.cached_BN if reading else None,
+            feed_valid_BQ=None if feed_valid_BQ is None else feed_valid_BQ[:, :width],
             commit_BQ=None if self.commit_BQ is None else self.commit_BQ[:, :width],
         )
 

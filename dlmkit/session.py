@@ -30,10 +30,16 @@ __all__ = ["Session"]
 
 
 class Session:
-    """Runs plans on a network for one decode; `counts` says what was executed."""
+    """Runs plans on a network for one decode; `counts` says what was executed.
 
-    def __init__(self, network: Network) -> None:
+    `checked` says whether every plan is checked for what it leaves out or reads too early.  That
+    reads tensors on the host, which stalls a GPU; by default it is done on the CPU alone, and
+    elsewhere the conformance suite vouches for plans.
+    """
+
+    def __init__(self, network: Network, *, checked: bool | None = None) -> None:
         self.network = network
+        self.checked = network.info.device.type == "cpu" if checked is None else checked
         self.counts = Counts()
         self.store: Store | None = None
 
@@ -58,8 +64,8 @@ class Session:
         The plan's shadows are predicted in `Prediction.shadow`.
 
         Raises:
-            EngineError: a required position (None: any wanted one) is not among the fed ones, or
-                the plan reads what was never stored.
+            EngineError: in a checked session, a required position (None: any wanted one) is not
+                among the fed ones, or the plan reads what was never stored.
         """
         plan, repeat = plan.trimmed(), len(variants)
         ids_BN = torch.cat(list(variants)) if repeat > 1 else variants[0]
@@ -100,7 +106,7 @@ class Session:
             ragged=canvas.ragged,
             masked_BN=canvas.masked_BN,
         )
-        if past is not None:
+        if past is not None and self.checked:
             self._refuse_empty_reads(past, repeat)
         return NetworkInputs(
             ids_BQ=ids_BQ,
@@ -125,8 +131,7 @@ class Session:
             return source_BP
         rows_BP = plan.places_BN(columns).gather(1, source_BP)
         missing_BP = rows_BP < 0 if required_BP is None else (rows_BP < 0) & required_BP
-        # On a GPU this read would stall the loop; there the conformance suite vouches for plans.
-        if rows_BP.device.type == "cpu" and bool(missing_BP.any()):
+        if self.checked and bool(missing_BP.any()):
             raise EngineError(
                 "the cache policy's plan does not feed a position whose prediction is wanted",
                 hint="feed every wanted position (shifted families: also the one before it)",
@@ -134,9 +139,6 @@ class Session:
         return rows_BP.clamp_min(0)
 
     def _refuse_empty_reads(self, past_B1QN: Tensor, repeat: int) -> None:
-        """The same bargain with speed as above: a host read on the CPU only."""
-        if past_B1QN.device.type != "cpu":
-            return
         read_BN = _repeat(past_B1QN.any(dim=2)[:, 0], repeat)
         filled_BN = torch.zeros_like(read_BN) if self.store is None else self.store.filled_BN
         if bool((read_BN & ~filled_BN).any()):

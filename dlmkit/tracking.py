@@ -48,9 +48,10 @@ class Tracker:
         `held_B` marks rows that stay where they are though nothing may be masked there.
         """
         snapshot = self.canvas.snapshot()
-        if self._place is None or not (self._keeps() and self._place.stay(snapshot)):
-            self._place = self._moved(snapshot, self._place, held_B)
         place = self._place
+        settled = bool(place and self._keeps() and place.stay(snapshot))
+        if place is None or not settled:
+            place = self._place = self._moved(snapshot, place, held_B)
         return View(
             canvas=snapshot,
             info=self.info,
@@ -66,6 +67,7 @@ class Tracker:
             memory=memory,
             masked_BP=place.masked_BP,
             in_block_BP=place.in_block_BP,
+            settled=settled,
         )
 
     def _keeps(self) -> bool:

@@ -13,8 +13,8 @@ from dlmkit.outcome import Outcome
 from dlmkit.roles import Strategy
 from dlmkit.testing.conformance.calls import Output, call, difference, outputs
 from dlmkit.testing.conformance.case import Check, require
-from dlmkit.testing.conformance.host_reads import host_reads
 from dlmkit.testing.conformance.scenes import ALL, EVERYTHING, Scene, rows, scene
+from dlmkit.testing.host_reads import host_reads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -36,13 +36,19 @@ class BlockCache(CachePolicy):
         """Stored keys and values miss the tokens decided since the rebuild."""
         return False
 
-    def _rebuilding(self, span_BN: Tensor, cached_BN: Tensor, view: View) -> Plan:
-        """Compute a span and read the rest, except in rows that have just entered a block."""
+    def _rebuilding(
+        self, span_BN: Tensor, cached_BN: Tensor, view: View, width: int | None = None
+    ) -> Plan:
+        """Compute a span and read the rest, except in rows that have just entered a block.
+
+        `width` bounds the span, where that is known without reading a tensor.
+        """
         entering_B1 = (view.block_step_B == 0)[:, None]
         return Plan.of(
             (span_BN | entering_B1) & working(view),
             cached_BN=cached_BN & ~entering_B1,
             commit_BN=cached_BN & entering_B1,
+            width=width if view.settled else None,
         )
 
 
@@ -88,4 +94,5 @@ class Dual(BlockCache):
         wide_B = (view.block.start_B - self.before).clamp_min(0)
         begin_B = wide_B.minimum(source_B(view, view.block.start_B))
         span_BN = between(view, begin_B, view.block.stop_B + self.after)
-        return self._rebuilding(span_BN, view.canvas.inside_BN, view)
+        width = max(self.before, view.info.logit_shift) + view.block.width + self.after
+        return self._rebuilding(span_BN, view.canvas.inside_BN, view, width)

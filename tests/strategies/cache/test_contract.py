@@ -17,7 +17,7 @@ from dlmkit.plan import Plan
 from dlmkit.roles import CachePolicy
 from dlmkit.session import Session
 from dlmkit.testing.toy import toy_network
-from dlmkit_strategies.cache import BlockCausal, DelayedGreedy, Dual, Recap, Refresh
+from dlmkit_strategies.cache import BlockCausal, DelayedGreedy, Dual, Recap, Refresh, SubBlock
 from dlmkit_strategies.confidence import Probability
 from dlmkit_strategies.order import DrawnOrder
 from dlmkit_strategies.transfer import Quota, Threshold
@@ -31,7 +31,12 @@ from tests.strategies.cache.decodes import (
     pipeline,
 )
 
-ALL = {**POLICIES, "block-causal": BlockCausal()}
+ALL = {
+    **POLICIES,
+    "block-causal": BlockCausal(),
+    "sub-block": SubBlock(),
+    "sub-block-draft": SubBlock(reuse=True),
+}
 each_policy = pytest.mark.parametrize("cache", ALL.values(), ids=ALL.keys())
 
 
@@ -94,9 +99,17 @@ def test_a_fed_position_is_not_read(cache):
 
 @each_policy
 def test_fed_positions_are_counted_as_run(cache):
-    """The account is the width of the busiest row, times the rows."""
+    """The width that a plan states, or else that of the busiest row, times the rows."""
     for each in decode(cache)[1].passes:
-        assert int(each["fed_BN"].sum(1).max()) * len(PROMPTS) == each["fed"]
+        width = each["width"] or int(each["fed_BN"].sum(1).max())
+        assert width * len(PROMPTS) == each["fed"]
+
+
+@each_policy
+def test_a_stated_width_is_never_exceeded(cache):
+    """No row feeds more than the plan allows for."""
+    for each in decode(cache)[1].passes:
+        assert each["width"] is None or int(each["fed_BN"].sum(1).max()) <= each["width"]
 
 
 @each_policy

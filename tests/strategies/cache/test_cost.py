@@ -27,11 +27,11 @@ def in_blocks(cached):
         ("prefix", lambda start: END - start),
         ("horizon", lambda start: min(BLOCK + 3, END - start)),
         ("dual", lambda start: BLOCK),
-        ("vicinity", lambda start: 2 + BLOCK + min(3, END - start - BLOCK)),
+        ("vicinity", lambda start: 2 + BLOCK + 3),
     ],
 )
 def test_block_caches_feed_their_span(name, cached):
-    """Everything at the start of a block, then the span."""
+    """Everything at the start of a block, then the span, of one width up to the end."""
     assert in_blocks(cached) == fed(POLICIES[name])
 
 

@@ -10,7 +10,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["host_reads"]
+__all__ = ["host_reads", "reads_by_step"]
 
 READING_CALLS = frozenset(
     {"__array__", "__bool__", "__float__", "__index__", "__int__", "argwhere", "cpu", "equal"}
@@ -24,11 +24,23 @@ READING_OPERATORS = frozenset({"_local_scalar_dense", "masked_select", "nonzero"
 def host_reads() -> Iterator[list[str]]:
     """Collect, while entered, the names of calls whose result depends on tensor values.
 
-    A shape that depends on values counts too: `x[mask]` has to be counted out first.
+    A shape that depends on values counts too: `x[mask]` has to be counted out first.  Each read
+    is listed once.
     """
     found: list[str] = []
     with _Calls(found), _Operators(found):
         yield found
+
+
+def reads_by_step(steps: Iterator[object]) -> list[list[str]]:
+    """Run a decode to its end; return what each step read, and at last what its end took."""
+    found = []
+    while True:
+        with host_reads() as reads:
+            over = next(steps, None) is None
+        found.append(reads)
+        if over:
+            return found
 
 
 class _Calls(TorchFunctionMode):
@@ -39,12 +51,15 @@ class _Calls(TorchFunctionMode):
         self.found = found
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = getattr(func, "__name__", "")
-        if name in READING_CALLS:
-            self.found.append(name)
+        name, before = getattr(func, "__name__", ""), len(self.found)
+        reading = name in READING_CALLS
         if name == "__getitem__" and _has_mask(args[1]):
-            self.found.append("indexing with a boolean mask")
-        return func(*args, **(kwargs or {}))
+            reading, name = True, "indexing with a boolean mask"
+        result = func(*args, **(kwargs or {}))
+        if reading:
+            # The operators behind the call read nothing of their own.
+            self.found[before:] = [name]
+        return result
 
 
 class _Operators(TorchDispatchMode):
