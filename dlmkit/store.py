@@ -73,6 +73,14 @@ class Store:
         """Forget the chosen slots."""
         self.tag_BN = self.tag_BN.masked_fill(where_BN, EMPTY)
 
+    def reorder(self, from_B: Tensor) -> None:
+        """Let each row hold what the row `from_B`, int64, has held."""
+        self.room = KeyValues(
+            keys_YBGCE=self.room.keys_YBGCE[:, from_B],
+            values_YBGCE=self.room.values_YBGCE[:, from_B],
+        )
+        self.tag_BN = self.tag_BN[from_B]
+
     def snapshot(self) -> Store:
         """Copy the store, to roll back to later."""
         copied = KeyValues(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MODULES = (
     "agreement",
     "aligned",
+    "autoregressive",
     "averaging",
     "background",
     "block_quota",

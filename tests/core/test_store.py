@@ -55,3 +55,14 @@ def test_a_snapshot_does_not_follow_later_commits():
         store.rollback(saved)
         assert not store.filled_BN.any()
         assert [[0, 0]] * 2 == first_of(store.content.keys_YBGCE)
+
+
+def test_rows_can_go_on_from_other_rows():
+    """Each holds what the other held: keys, values and tokens."""
+    store = Store.allocate(INFO, 2, 3)
+    keep_BQ = torch.ones(2, 1, dtype=torch.bool)
+    store.commit(fresh(1), torch.tensor([[0], [2]]), keep_BQ, torch.tensor([[7], [8]]))
+    store.reorder(torch.tensor([1, 1]))
+    assert [[-1, -1, 8]] * 2 == store.tag_BN.tolist()
+    assert [[0, 0, 1]] * 2 == first_of(store.content.keys_YBGCE)
+    assert [[0, 0, -1]] * 2 == first_of(store.content.values_YBGCE)

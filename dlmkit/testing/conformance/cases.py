@@ -8,7 +8,7 @@ from dlmkit.roles import Procedure, Strategy
 from dlmkit.testing.conformance.case import Check, ConformanceCase
 from dlmkit.testing.conformance.declared import DECLARED
 from dlmkit.testing.conformance.ending import EXIT, REVISE, STOP
-from dlmkit.testing.conformance.looped import LOOPED, toy_networks
+from dlmkit.testing.conformance.looped import LOOPED, toy_networks_for
 from dlmkit.testing.conformance.pure import PURE
 from dlmkit.testing.conformance.running import OBSERVE, procedure_promises
 from dlmkit.testing.conformance.scoring import CONFIDENCE, GUIDE, LOGITS, SAMPLE
@@ -48,12 +48,12 @@ def conformance_cases(
     Args:
         component: the object to test, with the options to test it with.
         networks: for a procedure, toy networks by the names of its models; the first one's mask
-            token fills the canvas.  By default one network called `main`.
+            token fills the canvas.  By default one network called `main`, of the attention it needs.
     """
     promises = dict(DECLARED)
     if isinstance(component, Strategy):
         promises |= PURE | LOOPED
     if isinstance(component, Procedure):
-        promises |= procedure_promises(networks or toy_networks())
+        promises |= procedure_promises(networks or toy_networks_for(component))
     promises |= BY_ROLE.get(component.role, {})
     return [ConformanceCase(component, promise, check) for promise, check in promises.items()]

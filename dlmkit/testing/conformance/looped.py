@@ -15,17 +15,24 @@ from dlmkit.testing.toy import toy_network
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dlmkit.component import Component
     from dlmkit.denoise import Denoise
     from dlmkit.models.arch import AttentionPattern
     from dlmkit.network import Network
 
-__all__ = ["LOOPED", "decodes_of", "toy_networks"]
+__all__ = ["LOOPED", "decodes_of", "toy_networks", "toy_networks_for"]
 
 
 @functools.cache
 def toy_networks(shift: int = 0, attention: AttentionPattern | None = None) -> dict[str, Network]:
     """The toy network under the name that pipelines use by default."""
     return {"main": toy_network(logit_shift=shift, attention=attention)}
+
+
+def toy_networks_for(component: Component) -> dict[str, Network]:
+    """One whose attention the component can work with; a causal one predicts the next token."""
+    attention = attention_for(component)
+    return toy_networks(int(attention is not None and attention.kind == "causal"), attention)
 
 
 def pipelines(strategy: Any) -> Iterator[Denoise]:

@@ -103,6 +103,8 @@ def attention_for(component: Component) -> AttentionPattern | None:
     required = {name for part in parts(component) for name in getattr(part, "requires", ())}
     if "block-causal" in required:
         return AttentionPattern(kind="block-causal", block=BLOCK)
+    if "causal" in required:
+        return AttentionPattern(kind="causal")
     return None
 
 

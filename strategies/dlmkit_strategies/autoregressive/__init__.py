@@ -1,0 +1,7 @@
+"""Procedures of causal networks, which write from left to right."""
+
+from __future__ import annotations
+
+from dlmkit_strategies.autoregressive.beam_search import BeamSearch
+
+__all__ = ["BeamSearch"]
