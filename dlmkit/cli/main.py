@@ -23,6 +23,7 @@ class LazyGroup(click.Group):
         "bench": "Measure how fast a pipeline decodes on this machine.",
         "check": "Check spec files and report every problem.",
         "doctor": "Say what this machine can use, and what to install for the rest.",
+        "explain": "Say what a pipeline does, step by step, and what it guarantees.",
         "generate": "Decode text from a prompt.",
         "ls": "List strategies, presets and other components.",
         "model": "Say what a checkpoint is: `dlmkit model inspect MODEL`.",

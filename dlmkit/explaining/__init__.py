@@ -1,0 +1,1 @@
+"""What a pipeline does and promises, in words: read off the declarations of its parts."""

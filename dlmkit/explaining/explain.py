@@ -1,0 +1,62 @@
+"""Explaining a document: its models, its steps, what it guarantees, and when drafting pays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from dlmkit.denoise import Denoise
+from dlmkit.explaining.guarantees import Guarantee, decode_guarantees
+from dlmkit.explaining.outline import Step, outline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dlmkit.spec import Document
+
+__all__ = ["Explanation", "explain"]
+
+
+@attrs.frozen(kw_only=True)
+class Explanation:
+    """What there is to say about a document.
+
+    `models` says where each comes from; `guarantees` are None for a procedure of a plugin, about
+    which nothing is known.
+    """
+
+    name: str
+    description: str | None
+    models: Mapping[str, str]
+    gen_length: int
+    pipeline: Step
+    guarantees: tuple[Guarantee, ...] | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The stable machine-readable form."""
+        known = self.guarantees
+        return {
+            "name": self.name,
+            "description": self.description,
+            "models": dict(self.models),
+            "gen_length": self.gen_length,
+            "pipeline": self.pipeline.as_json(),
+            "guarantees": None if known is None else [attrs.asdict(each) for each in known],
+        }
+
+
+def explain(document: Document) -> Explanation:
+    """Read everything off the document; no model is loaded."""
+    procedure = document.pipeline
+    known = None
+    if isinstance(procedure, Denoise):
+        known = tuple(decode_guarantees(procedure, document.gen_length))
+    return Explanation(
+        name=document.name,
+        description=document.description,
+        models={name: ref.text for name, ref in document.models.items()},
+        gen_length=document.gen_length,
+        pipeline=outline(procedure),
+        guarantees=known,
+    )
