@@ -17,7 +17,8 @@ def first_difference(case: GoldenCase, replayed: Replay) -> str | None:
 
     Wrong tokens are reported by the first pass that committed something else, where the trace
     tells.  Passes that change nothing do not count as steps, and fewer forward passes than the
-    reference are welcome.
+    reference are welcome.  What the last pass decided beyond the returned text may have been cut
+    off with it, and so may be missing in the trace.
     """
     step = _first_step(case, replayed)
     if case.outputs != replayed.outputs:
@@ -32,12 +33,22 @@ def first_difference(case: GoldenCase, replayed: Replay) -> str | None:
 def _first_step(case: GoldenCase, replayed: Replay) -> str | None:
     found = []
     for row, (wanted, got) in enumerate(zip(case.steps or (), replayed.steps, strict=False)):
+        got = _cut(got, wanted, len(case.prompts[row]) + len(case.outputs[row]))
         for number, (one, other) in enumerate(zip_longest(wanted, got, fillvalue=()), 1):
             if one != other:
                 text = f"step {number}, row {row}: expected {_show(one)}, got {_show(other)}"
                 found.append((number, text))
                 break
     return min(found)[1] if found else None
+
+
+def _cut(got: tuple[Step, ...], wanted: tuple[Step, ...], end: int) -> tuple[Step, ...]:
+    """Drop what the last step changed at `end` or later, unless the trace names it too."""
+    if not got or len(got) != len(wanted):
+        return got
+    named = {position for position, _ in wanted[-1]}
+    kept = tuple(change for change in got[-1] if change[0] < end or change[0] in named)
+    return (*got[:-1], kept)
 
 
 def _first_token(case: GoldenCase, replayed: Replay) -> str:

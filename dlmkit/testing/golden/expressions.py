@@ -46,6 +46,8 @@ def value_of(rule: Any, settings: Mapping[str, Any]) -> Any:
     if operator == "whole_blocks":
         prompt, tokens, block = values
         return -(-(prompt + tokens) // block) * block - prompt
+    if operator == "add":
+        return sum(values)
     first, second = values
     return first - second if operator == "subtract" else _divided(first, second, settings)
 

@@ -29,12 +29,12 @@ class SamplerMap:
     variants: Mapping[str, list[Mapping[str, Any]]]
 
     def document_for(
-        self, sampler: str, settings: Mapping[str, Any], facts: Mapping[str, int] | None = None
+        self, sampler: str, settings: Mapping[str, Any], facts: Mapping[str, Any] | None = None
     ) -> Document | None:
         """Return the checked spec that decodes like the sampler, or None where nothing fits.
 
-        `facts` about the case can be read as if they were settings: `rows`, `prompt_length`,
-        `output_length`.
+        `facts` about the case can be read as if they were settings: `id`, `rows`,
+        `prompt_length`, `output_length`.
 
         Raises:
             RequestError: a division of settings leaves a remainder.
@@ -52,7 +52,7 @@ class SamplerMap:
         return load_spec(variant["preset"], overrides)
 
     def difference_for(
-        self, sampler: str, settings: Mapping[str, Any], facts: Mapping[str, int] | None = None
+        self, sampler: str, settings: Mapping[str, Any], facts: Mapping[str, Any] | None = None
     ) -> str | None:
         """Say why dlmkit does not decode like the sampler on purpose, or return None."""
         variant = self._variant(sampler, settings, {**settings, **(facts or {})})

@@ -85,17 +85,24 @@ def replay(case: GoldenCase, document: Document, network: Network) -> Replay:
 
 
 def _canvas(case: GoldenCase, gen_length: int) -> Canvas:
-    """Prompts and masks, with the given tokens among the masks."""
+    """Prompts and masks, with the given tokens among the masks.
+
+    Where the reference returned rows of different lengths, each row gets as many masks.
+    """
     if case.mask_id is None:
         raise RequestError(
             f"case {case.id} of '{case.sampler}' names no mask token to decode with",
             hint="autoregressive decodes have none; take the sampler out of samplers.yaml",
         )
-    if not case.given:
+    lengths = [len(output) for output in case.outputs]
+    ragged = len(set(lengths)) > 1
+    if not case.given and not ragged:
         return Canvas.create(case.prompts, gen_length, case.mask_id)
     given = dict(case.given)
-    rest = [given.get(offset, case.mask_id) for offset in range(gen_length)]
-    return Canvas.create([(*row, *rest) for row in case.prompts], 0, case.mask_id, infill=True)
+    counts = lengths if ragged else [gen_length] * len(lengths)
+    rest = [[given.get(offset, case.mask_id) for offset in range(count)] for count in counts]
+    rows = [(*row, *more) for row, more in zip(case.prompts, rest, strict=True)]
+    return Canvas.create(rows, 0, case.mask_id, infill=True)
 
 
 def _outputs(canvas: Canvas, case: GoldenCase) -> tuple[tuple[int, ...], ...]:

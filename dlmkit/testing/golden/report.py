@@ -94,6 +94,7 @@ def run_cases(
 
 def _run(case: GoldenCase, samplers: SamplerMap, networks: Networks, tally: Tally) -> None:
     facts = {
+        "id": case.id,
         "rows": len(case.prompts),
         "prompt_length": len(case.prompts[0]),
         "output_length": len(case.outputs[0]),

@@ -8,6 +8,7 @@ from dlmkit_strategies.cache.prompt import Prompt
 from dlmkit_strategies.cache.recap import Recap
 from dlmkit_strategies.cache.refresh import Refresh
 from dlmkit_strategies.cache.spans import Dual, Prefix
+from dlmkit_strategies.cache.sub_block import SubBlock
 
 __all__ = [
     "BlockCausal",
@@ -19,4 +20,5 @@ __all__ = [
     "Prompt",
     "Recap",
     "Refresh",
+    "SubBlock",
 ]

@@ -79,6 +79,6 @@ class BlockCausal(CachePolicy):
             )
         return 1 if attention.kind == "causal" else attention.block or 1
 
-    def provides(self) -> Literal["block"]:
+    def provides(self) -> Literal["block", "some"]:
         """Nothing after the current block is computed."""
         return "block"
