@@ -20,9 +20,9 @@ NEW = 24
 
 @functools.cache
 def network(name, block):
-    families = {"sdar": Sdar(block=block), "llada2_moe": Llada2(block=block), "wedlm": None}
-    mask_id = {"sdar": 509, "llada2_moe": 511, "wedlm": 505}[name]
-    return loaded(name, dtype="float32", family=families[name], mask_id=mask_id).network
+    families = {"sdar": Sdar(block=block), "llada2_moe": Llada2(block=block)}
+    mask_id = {"fast_dllm_v2": 507, "llada2_moe": 511, "sdar": 509, "wedlm": 505}[name]
+    return loaded(name, dtype="float32", family=families.get(name), mask_id=mask_id).network
 
 
 def decoded(model, spec, overrides, prompt, count):
@@ -60,6 +60,61 @@ def test_sdar_decodes_as_its_sampler(threshold, block, row, cache):
     count = whole_blocks(prompt, block)
     found, _ = decoded(network("sdar", block), spec, overrides, prompt, count)
     assert expected[len(prompt) :] == found
+
+
+@pytest.mark.parametrize("row", PROMPTS)
+@pytest.mark.parametrize("block", [4, 8])
+def test_sdar_decodes_from_left_to_right_as_its_sampler(block, row):
+    """The published `sequential`: the quota goes to the first masks."""
+    arrays = recorded("sdar", "decode.npz")
+    prompt = arrays[PROMPTS[row]][0].tolist()
+    overrides = ["pipeline.confidence={use: given-order, offsets: [0]}"]
+    overrides += [f"pipeline.{slot}.length={block}" for slot in ("blocks", "transfer")]
+    overrides += [f"pipeline.transfer.steps_per_block={block}"]
+    expected = arrays[f"out_{row}_sequential_b{block}_s{block}"][0].tolist()
+    count = whole_blocks(prompt, block)
+    found = decoded(network("sdar", block), "sdar", overrides, prompt, count)
+    assert (expected[len(prompt) :], count) == found
+
+
+@pytest.mark.parametrize("row", ["p5", "p13", "p16"])
+@pytest.mark.parametrize("small", [4, 8])
+@pytest.mark.parametrize("threshold", ["05", "09", "10"])
+@pytest.mark.parametrize("reuse", [False, True])
+def test_fast_dllm_v2_decodes_as_its_sampler(reuse, threshold, small, row):
+    """Four blocks and the token after them, with and without the sub-block cache."""
+    arrays = recorded("fast_dllm_v2", "decode.npz")
+    prompt = arrays[f"prompt{row[1:]}"][0].tolist()
+    case = f"{row}_thr{threshold}_sub{small}_{'blockcache' if reuse else 'plain'}"
+    expected = arrays[f"out_{case}"][0].tolist()[len(prompt) :]
+    overrides = [
+        f"pipeline.blocks.length={small}",
+        f"pipeline.transfer.threshold={int(threshold) / 10}",
+    ]
+    spec = "fast-dllm-v2-dual" if reuse else "fast-dllm-v2"
+    count = len(prompt) // 8 * 8 + 32 + 1 - len(prompt)
+    found, _ = decoded(network("fast_dllm_v2", None), spec, overrides, prompt, count)
+    assert expected == found
+
+
+@pytest.mark.parametrize("cache", CACHES)
+@pytest.mark.parametrize("row", PROMPTS)
+@pytest.mark.parametrize(("threshold", "edit", "passes"), [("09", "09", 16), ("07", "05", 8)])
+def test_llada2_edits_as_its_sampler(threshold, edit, passes, row, cache):
+    """LLaDA2.1: masks are filled and tokens replaced by the same passes."""
+    arrays = recorded("llada2_moe", "decode_edit.npz")
+    prompt = arrays[PROMPTS[row]][0].tolist()
+    overrides = [
+        cache,
+        "pipeline.blocks.length=8",
+        f"pipeline.transfer.of[0].threshold={int(threshold) / 10}",
+        f"pipeline.revise[0].threshold={int(edit) / 10}",
+        f"pipeline.revise[0].passes={passes}",
+    ]
+    count = whole_blocks(prompt, 8)
+    found, _ = decoded(network("llada2_moe", 8), "llada2-edit", overrides, prompt, count)
+    expected = arrays[f"out_{row}_thr{threshold}_edit{edit}_post{passes}_b8"][0].tolist()
+    assert expected == found[:NEW]
 
 
 @pytest.mark.parametrize("cache", CACHES)
