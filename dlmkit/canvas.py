@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dlmkit.errors import RequestError
+from dlmkit.layout import Layout
 
 __all__ = ["Canvas"]
 
@@ -31,8 +32,9 @@ class Canvas:
     changes; `inside_BN` false on padding; `columns_N` the numbers of the positions; `length_B`
     the end of each row; `start_B` its first undecided position when decoding began;
     `commit_step_BN` int32, the step that decided a position, -1 before; `done_B` rows that take
-    no further part; `samples_B` int64 row identities for random numbers.  `region_width` is the
-    widest span from start to end, `ragged` whether lengths differ (both known on the host).
+    no further part; `samples_B` int64 row identities for random numbers; `initial_masks_B` the
+    masks laid out so far.  `region_width` is the widest span from start to end, `ragged` whether
+    lengths differ (both known on the host).
     """
 
     tokens_BN: Tensor
@@ -73,10 +75,8 @@ class Canvas:
         lengths = [len(prompt) + gen_length for prompt in prompts]
         rows = [[*prompt, *[mask_id] * gen_length] for prompt in prompts]
         starts = [row.index(mask_id) for row in rows]
-        # Padding is given text that no query may see; any id but the mask will do.
-        padding = 0 if mask_id else 1
         width = max(lengths)
-        padded = [row + [padding] * (width - len(row)) for row in rows]
+        padded = [row + [_padding(mask_id)] * (width - len(row)) for row in rows]
         tokens_BN = torch.tensor(padded, dtype=torch.int64, device=device)
         masked_BN = tokens_BN == mask_id
         length_B = torch.tensor(lengths, device=device)
@@ -132,6 +132,20 @@ class Canvas:
         steps_BN = self.commit_step_BN.masked_fill(where_BN, step)
         self.commit_step_BN = steps_BN.masked_fill(self.masked_BN, -1)
 
+    def follow(self, layout: Layout) -> None:
+        """Lay the rows out anew; what is new is masked."""
+        device = self.tokens_BN.device
+        self.initial_masks_B = self.initial_masks_B + layout.length_B - self.length_B
+        self.columns_N = torch.arange(layout.columns, device=device)
+        self.inside_BN = self.columns_N < layout.length_B[:, None]
+        tokens_BN = layout.carry(self.tokens_BN, self.mask_id)
+        self.tokens_BN = tokens_BN.masked_fill(~self.inside_BN, _padding(self.mask_id))
+        self.given_BN = layout.carry(self.given_BN, False) | ~self.inside_BN
+        self.commit_step_BN = layout.carry(self.commit_step_BN, -1)
+        self.length_B = layout.length_B
+        self.region_width, self.ragged = layout.region_width, layout.ragged
+        self.__dict__.pop("_changeable_BN", None)
+
     def _spread(
         self, positions_BP: Tensor, where_BP: Tensor, tokens_BP: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -141,6 +155,11 @@ class Canvas:
         tokens_BM = self.tokens_BN.new_full((rows, columns + 1), _NOTHING)
         tokens_BN = tokens_BM.scatter(1, target_BP, tokens_BP)[:, :columns]
         return tokens_BN != _NOTHING, tokens_BN
+
+
+def _padding(mask_id: int) -> int:
+    """The token behind a row's end: text that no query may see; any id but the mask will do."""
+    return 0 if mask_id else 1
 
 
 def _refuse_bad_prompts(

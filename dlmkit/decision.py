@@ -14,8 +14,17 @@ from torch import Tensor
 
 from dlmkit.canvas import Canvas
 from dlmkit.errors import StrategyError
+from dlmkit.layout import Layout
+from dlmkit.lengths import new_layout
 from dlmkit.prediction import Prediction
-from dlmkit.roles import CommitGuard, EarlyExit, Reviser, StopRule, TransferRule
+from dlmkit.roles import (
+    CommitGuard,
+    EarlyExit,
+    LengthController,
+    Reviser,
+    StopRule,
+    TransferRule,
+)
 from dlmkit.view import View
 
 __all__ = ["Decision"]
@@ -25,14 +34,15 @@ __all__ = ["Decision"]
 class Decision:
     """The deciding slots of a pipeline.
 
-    From step `max_steps` on, every step commits its whole block and revises nothing, so that a
-    decode ends whatever the revisers do.
+    From step `max_steps` on, every step commits its whole block, revises nothing and inserts
+    nothing, so that a decode ends whatever the revisers do.
     """
 
     transfer: TransferRule
     exit: tuple[EarlyExit, ...]
     guard: tuple[CommitGuard, ...]
     revise: tuple[Reviser, ...]
+    length: LengthController | None
     stop: tuple[StopRule, ...]
     max_steps: int | None
 
@@ -59,6 +69,10 @@ class Decision:
                 commit_BP = commit_BP | (scope_BP & verdict.rows_B[:, None])
                 exited_B = verdict.rows_B if exited_B is None else exited_B | verdict.rows_B
         self._demand_progress(commit_BP, view)
+        waiting_B = self._waiting(prediction, view)
+        if waiting_B is not None:
+            commit_BP = commit_BP & ~waiting_B[:, None]
+            exited_B = None if exited_B is None else exited_B & ~waiting_B
         return commit_BP, exited_B
 
     def settle(
@@ -85,6 +99,32 @@ class Decision:
             seen = attrs.evolve(view.after(canvas), held_B=held_B)
             canvas.done_B = canvas.done_B | rule.stop(seen)
         return None if held_B is None else held_B & ~canvas.done_B
+
+    def resize(
+        self, prediction: Prediction, view: View, canvas: Canvas, exited_B: Tensor | None
+    ) -> Layout | None:
+        """Change the length of rows, on the canvas as this step leaves it; None: no change.
+
+        Rows that exited gain nothing: alone they would have ended.
+        """
+        if self.length is None:
+            return None
+        grows_B = torch.full_like(canvas.done_B, not self._final(view.step))
+        return new_layout(
+            self.length,
+            prediction,
+            view,
+            canvas,
+            grows_B=grows_B if exited_B is None else grows_B & ~exited_B,
+            waiting_B=self._waiting(prediction, view),
+        )
+
+    def _waiting(self, prediction: Prediction, view: View) -> Tensor | None:
+        """Rows whose length is still being found, `waiting_B` bool."""
+        if self.length is None or self._final(view.step):
+            return None
+        waiting_B = self.length.waits(prediction, view)
+        return None if waiting_B is None else waiting_B & view.live_B
 
     def _demand_progress(self, commit_BP: Tensor, view: View) -> None:
         if self.transfer.may_wait:

@@ -1,8 +1,8 @@
 """The decode loop: one forward pass, one decision, one record, until nothing is masked.
 
 The order inside a step is that of the unmasking literature read together: predict, propose,
-score, exit, select, guard, apply, revise, stop, remember.  What is optional is identity when
-absent.  Printing, timing and storing are for whoever consumes the records.
+score, exit, select, guard, apply, revise, stop, remember, resize.  What is optional is identity
+when absent.  Printing, timing and storing are for whoever consumes the records.
 
 Legend: B rows, N canvas positions, P window positions.
 """
@@ -35,6 +35,7 @@ from dlmkit.roles import (
     EarlyExit,
     Guide,
     InputTransform,
+    LengthController,
     LogitsTransform,
     Observer,
     Procedure,
@@ -70,6 +71,7 @@ class Denoise(Procedure):
     transfer: TransferRule = option(doc="chooses which proposals become tokens")
     guard: tuple[CommitGuard, ...] = option((), doc="changes the choice, in order")
     revise: tuple[Reviser, ...] = option((), doc="takes back or replaces earlier tokens")
+    length: LengthController | None = option(None, doc="changes how long rows are; absent: nothing")
     stop: tuple[StopRule, ...] = option((), doc="ends rows that need no more steps")
     observe: tuple[Observer, ...] = option((), doc="sees every record")
     max_steps: int | None = option(
@@ -105,17 +107,14 @@ class Denoise(Procedure):
             commit_BP, exited_B = decision.select(prediction, confidence_BP, view)
             canvas.commit(view.positions_BP, commit_BP, proposals_BP, step)
             held_B = decision.settle(prediction, view, canvas, exited_B)
-            outcome = Outcome(
-                view=view,
-                prediction=prediction,
-                proposals_BP=proposals_BP,
-                confidence_BP=confidence_BP,
-                commit_BP=commit_BP,
-                before_BN=before_BN,
-                after_BN=canvas.tokens_BN,
-            )
+            layout = decision.resize(prediction, view, canvas, exited_B)
+            outcome = Outcome.of(view, commit_BP, before_BN, canvas.tokens_BN)
             memory.advance(outcome)
-            record = StepRecord.of(outcome, self.model, session.counts)
+            if layout is not None:
+                for kept in (canvas, memory, session):
+                    kept.follow(layout)
+            laid_out = None if layout is None else canvas.snapshot()
+            record = StepRecord.of(outcome, self.model, session.counts, laid_out)
             for observer in self.observe:
                 observer.step(record)
             yield record
@@ -144,6 +143,7 @@ class Denoise(Procedure):
             exit=self.exit,
             guard=self.guard,
             revise=self.revise,
+            length=self.length,
             stop=self.stop,
             max_steps=self.max_steps,
         )

@@ -18,6 +18,7 @@ from torch import Tensor
 from dlmkit.canvas import Canvas
 from dlmkit.component import Component, StateField
 from dlmkit.errors import StrategyError
+from dlmkit.layout import Layout
 from dlmkit.outcome import Outcome
 from dlmkit.roles import Strategy
 
@@ -49,8 +50,16 @@ class Memory:
 
     @property
     def values(self) -> Mapping[int, Mapping[str, Tensor]]:
-        """State by object identity, as a view hands it out."""
-        return self._values
+        """State by object identity, as a view hands it out; later steps leave it as it is."""
+        return dict(self._values)
+
+    def rewind(self, saved: Mapping[int, Mapping[str, Tensor]], rows_B: Tensor) -> None:
+        """Return the chosen rows to the state that `values` had when it was saved."""
+        for owner, fields in self._values.items():
+            self._values[owner] = {
+                name: torch.where(rows_B.reshape(-1, *[1] * (now.ndim - 1)), saved[owner][name], now)
+                for name, now in fields.items()
+            }
 
     def advance(self, outcome: Outcome) -> None:
         """Ask each owner for its next state; forget what belongs to reopened positions."""
@@ -64,6 +73,17 @@ class Memory:
                 )
             self._values[id(owner)] = {
                 field.name: _forget(field, new[field.name], outcome.reopened_BN)
+                for field in owner.state
+            }
+
+    def follow(self, layout: Layout) -> None:
+        """Move what belongs to positions to where they are now; new ones start afresh."""
+        for owner in self._owners:
+            values = self._values[id(owner)]
+            self._values[id(owner)] = {
+                field.name: values[field.name]
+                if field.dims == "B"
+                else layout.carry(values[field.name], field.fill)
                 for field in owner.state
             }
 

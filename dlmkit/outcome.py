@@ -31,6 +31,20 @@ class Outcome:
     before_BN: Tensor
     after_BN: Tensor
 
+    @classmethod
+    def of(cls, view: View, commit_BP: Tensor, before_BN: Tensor, after_BN: Tensor) -> Outcome:
+        """The outcome of a step whose view knows its proposals."""
+        proposal = view.proposal
+        return cls(
+            view=view,
+            prediction=proposal.prediction,
+            proposals_BP=proposal.tokens_BP,
+            confidence_BP=proposal.confidence_BP,
+            commit_BP=commit_BP,
+            before_BN=before_BN,
+            after_BN=after_BN,
+        )
+
     @cached_property
     def reopened_BN(self) -> Tensor:
         """Positions that were decided before the step and are masks after it."""

@@ -5,7 +5,7 @@ Legend: B rows, N canvas positions, P window positions.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 from torch import Tensor
@@ -13,6 +13,8 @@ from torch import Tensor
 from dlmkit.view import BlockSpan
 
 if TYPE_CHECKING:
+    from dlmkit.canvas import Canvas
+    from dlmkit.draft_verify.ledger import Audit
     from dlmkit.outcome import Outcome
 
 __all__ = ["Change", "Counts", "StepRecord"]
@@ -52,7 +54,10 @@ class StepRecord:
     `network` names the model in the spec; `counts` is that network's account after the pass.
     `before_BN` and `after_BN` are the canvas around the step; `confidence_BP` rates the
     proposals at `positions_BP` (minus infinity where not eligible); `live_B` marks the rows that
-    took part, and `block` says where each of them was.
+    took part, and `block` says where each of them was.  `phase` says what the pass was for:
+    `decode`, to `draft` tokens that are yet to be checked, or to `verify` them, in which case
+    `audit` says what became of them.  Where the step ended with a new layout,
+    `laid_out` is the canvas in it, from which the next step starts.
     """
 
     step: int
@@ -65,9 +70,14 @@ class StepRecord:
     confidence_BP: Tensor
     live_B: Tensor
     block: BlockSpan
+    laid_out: Canvas | None = None
+    phase: Literal["decode", "draft", "verify"] = "decode"
+    audit: Audit | None = None
 
     @classmethod
-    def of(cls, outcome: Outcome, network: str, counts: Counts) -> StepRecord:
+    def of(
+        cls, outcome: Outcome, network: str, counts: Counts, laid_out: Canvas | None = None
+    ) -> StepRecord:
         """Record a finished step."""
         return cls(
             step=outcome.view.step,
@@ -80,6 +90,7 @@ class StepRecord:
             confidence_BP=outcome.confidence_BP,
             live_B=outcome.view.live_B,
             block=outcome.view.block,
+            laid_out=laid_out,
         )
 
     def changes(self) -> list[Change]:

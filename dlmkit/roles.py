@@ -38,9 +38,11 @@ __all__ = [
     "Exit",
     "Guide",
     "InputTransform",
+    "LengthController",
     "LogitsTransform",
     "Observer",
     "Procedure",
+    "Resize",
     "Reviser",
     "Revision",
     "ScoreSpace",
@@ -332,6 +334,40 @@ class StopRule(Strategy):
     """Ends rows that need no more steps."""
 
     role = "stop"
+@attrs.frozen
+class Resize:
+    """Positions to add and to take away.
+
+    `insert_BN` int64 masks are put behind each position; those in `delete_BN` bool vanish.
+    """
+
+    insert_BN: Tensor
+    delete_BN: Tensor
+
+
+class LengthController(Strategy):
+    """Changes how many positions a row has.
+
+    Masks are inserted behind the last token of the prompt or later.  Given text is never taken
+    away, nor the last position that a row has left.  A row must stay within the model's context.
+    `only_cuts` promises that rows only lose their end, so that what is left keeps its place.
+    """
+
+    role = "length"
+    only_cuts: ClassVar[bool] = False
+
+    def waits(self, prediction: Prediction, view: View) -> Tensor | None:
+        """Return the rows that decide nothing in this step, `rows_B` bool; None: there are none.
+
+        Each of them must change its length in this step.
+        """
+        return None
+
+    @abstractmethod
+    def resize(self, prediction: Prediction, view: View) -> Resize | None:
+        """Return what to change, or None; the view has this step's commits applied."""
+
+
 
     @abstractmethod
     def stop(self, view: View) -> Tensor:

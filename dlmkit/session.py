@@ -18,6 +18,7 @@ from torch import Tensor
 from dlmkit.attention import masks
 from dlmkit.canvas import Canvas
 from dlmkit.errors import EngineError
+from dlmkit.layout import Layout
 from dlmkit.need import Need
 from dlmkit.network import KeyValues, Network, NetworkInfo, NetworkInputs, NetworkOutput
 from dlmkit.plan import Plan
@@ -106,6 +107,11 @@ class Session:
             ragged=canvas.ragged,
             masked_BN=canvas.masked_BN,
         )
+    def follow(self, layout: Layout) -> None:
+        """Keep what is stored for positions that stay where they are."""
+        if self.store is not None:
+            self.store.follow(layout)
+
         if past is not None and self.checked:
             self._refuse_empty_reads(past, repeat)
         return NetworkInputs(

@@ -10,6 +10,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.layout import Layout
 from dlmkit.network import KeyValues, NetworkInfo
 
 __all__ = ["Store"]
@@ -72,6 +73,17 @@ class Store:
     def invalidate(self, where_BN: Tensor) -> None:
         """Forget the chosen slots."""
         self.tag_BN = self.tag_BN.masked_fill(where_BN, EMPTY)
+
+    def follow(self, layout: Layout) -> None:
+        """Change the number of slots; what has moved is forgotten, its keys know their place."""
+        stored_BM = layout.carry(self.tag_BN, EMPTY)
+        self.tag_BN = stored_BM.masked_fill(~layout.stayed_BM, EMPTY)
+        room = layout.columns + 1 - self.room.keys_YBGCE.shape[3]
+        keys, values = (
+            torch.nn.functional.pad(each, (0, 0, 0, room))
+            for each in (self.room.keys_YBGCE, self.room.values_YBGCE)
+        )
+        self.room = KeyValues(keys_YBGCE=keys, values_YBGCE=values)
 
     def reorder(self, from_B: Tensor) -> None:
         """Let each row hold what the row `from_B`, int64, has held."""

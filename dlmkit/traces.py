@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from dlmkit.canvas import Canvas
     from dlmkit.generation import Decode
 
 __all__ = ["FORMAT", "Trace", "TraceStep", "TraceWriter", "read_trace"]
@@ -29,12 +30,16 @@ FORMAT = "trace/1"
 
 @attrs.frozen(kw_only=True)
 class TraceStep:
-    """One forward pass as written: the network's account after it, and the canvas changes."""
+    """One forward pass as written: the network's account after it, and the canvas changes.
+
+    `canvas` is the whole canvas where the pass ended with a new layout, else None.
+    """
 
     step: int
     network: str
     counts: Counts
     changes: tuple[Change, ...]
+    canvas: tuple[tuple[int, ...], ...] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -55,6 +60,8 @@ class Trace:
         for step in self.steps[:steps]:
             for change in step.changes:
                 rows[change.row][change.position] = change.token
+            if step.canvas is not None:
+                rows = [list(row) for row in step.canvas]
         return rows
 
 
@@ -86,7 +93,6 @@ class TraceWriter:
     def follow(self, decode: Decode) -> Iterator[StepRecord]:
         """Run a decode; each record is on disk before it is handed on."""
         document, canvas = decode.runner.document, decode.canvas
-        rows = zip(canvas.tokens_BN.tolist(), canvas.length_B.tolist(), strict=True)
         self._write(
             {
                 "dlmkit": FORMAT,
@@ -94,7 +100,7 @@ class TraceWriter:
                 "spec_id": document.spec_id,
                 "seed": decode.context.seed,
                 "mask_id": canvas.mask_id,
-                "canvas": [ids[:length] for ids, length in rows],
+                "canvas": _rows(canvas),
             }
         )
         for record in decode:
@@ -115,8 +121,14 @@ class TraceWriter:
         )
 
 
+def _rows(canvas: Canvas) -> list[list[int]]:
+    """The ids of each row, without padding."""
+    pairs = zip(canvas.tokens_BN.tolist(), canvas.length_B.tolist(), strict=True)
+    return [ids[:length] for ids, length in pairs]
+
+
 def _step_line(record: StepRecord) -> dict[str, Any]:
-    return {
+    line = {
         "step": record.step,
         "network": record.network,
         "counts": attrs.asdict(record.counts),
@@ -125,6 +137,7 @@ def _step_line(record: StepRecord) -> dict[str, Any]:
             for change in record.changes()
         ],
     }
+    return line if record.laid_out is None else {**line, "canvas": _rows(record.laid_out)}
 
 
 def _short(confidence: float | None) -> float | None:
@@ -171,7 +184,11 @@ def _checked(entry: dict[str, Any]) -> dict[str, Any]:
     if entry["dlmkit"] != FORMAT:
         raise ValueError(entry["dlmkit"])
     head = {key: entry[key] for key in ("pipeline", "spec_id", "seed", "mask_id")}
-    return {**head, "canvas": tuple(tuple(row) for row in entry["canvas"])}
+    return {**head, "canvas": _canvas(entry)}
+
+
+def _canvas(entry: dict[str, Any]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(row) for row in entry["canvas"])
 
 
 def _trace(entries: Sequence[dict[str, Any]]) -> Trace:
@@ -189,4 +206,5 @@ def _step(entry: dict[str, Any]) -> TraceStep:
         network=entry["network"],
         counts=Counts(**entry["counts"]),
         changes=tuple(Change(*change) for change in entry["changes"]),
+        canvas=_canvas(entry) if "canvas" in entry else None,
     )

@@ -102,6 +102,7 @@ class Tracker:
             open_B=(masked_BP & in_block_BP).any(dim=1),
             step_B=step_B,
             masks_B=masks_B,
+            columns_N=canvas.columns_N,
         )
 
 
@@ -120,9 +121,12 @@ class _Place:
     open_B: Tensor
     step_B: Tensor
     masks_B: Tensor
+    columns_N: Tensor
 
     def stay(self, canvas: Canvas) -> bool:
-        """Count one more step in the same blocks, unless one of them was filled."""
+        """Count one more step in the same blocks, unless one was filled or positions moved."""
+        if canvas.columns_N is not self.columns_N:
+            return False
         masked_BP = canvas.masked_BN.gather(1, self.positions_BP) & self.inside_BP
         block_BP = masked_BP
         if self.in_block_BP is not self.inside_BP:

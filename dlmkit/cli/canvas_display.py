@@ -88,8 +88,9 @@ def row_states(decode: Decode, record: StepRecord) -> list[RowState]:
     """Read the canvas as it is after the record's step."""
     canvas, block = decode.canvas, record.block
     info = decode.runner.home.network.info
+    shown_BN = record.after_BN if record.laid_out is None else record.laid_out.tokens_BN
     columns = (
-        record.after_BN.tolist(),
+        shown_BN.tolist(),
         canvas.given_BN.tolist(),
         canvas.commit_step_BN.tolist(),
         canvas.start_B.tolist(),

@@ -16,15 +16,17 @@ from dlmkit.roles import (
     ConfidenceScorer,
     EarlyExit,
     Guide,
+    LengthController,
     LogitsTransform,
-    Procedure,
     Reviser,
     Strategy,
     TransferRule,
 )
 from dlmkit.schedules import Schedule
 from dlmkit.spec.check import Check, Finding
+from dlmkit.spec.checks_lengths import LENGTH_CHECKS
 from dlmkit.spec.checks_models import MODEL_CHECKS
+from dlmkit.spec.walk import first, own, procedures, simple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,35 +36,10 @@ if TYPE_CHECKING:
 __all__ = ["CHECKS"]
 
 
-def _procedures(root: Recipe) -> Iterator[Recipe]:
-    return (part for part in root.walk() if isinstance(part.component, Procedure))
-
-
-def _own(procedure: Recipe) -> Iterator[Recipe]:
-    """Parts of a procedure, without those of procedures nested in it."""
-    for part in procedure.parts:
-        if not isinstance(part.component, Procedure):
-            yield part
-            yield from _own(part)
-
-
-def _simple(procedure: Recipe) -> Iterator[Recipe]:
-    """Own parts that do not merely combine others of their role."""
-    for part in _own(procedure):
-        role = part.component.role if isinstance(part.component, Component) else None
-        inner = (each.component for each in part.parts)
-        if not any(isinstance(each, Component) and each.role == role for each in inner):
-            yield part
-
-
-def _first(procedure: Recipe, role: type[Component]) -> Recipe | None:
-    return next((part for part in procedure.parts if isinstance(part.component, role)), None)
-
-
 def known_model(root: Recipe) -> Iterator[Finding]:
     """A procedure names a model that the document does not list."""
     models = root.component.models
-    for part in _procedures(root):
+    for part in procedures(root):
         name = part.component.home()
         if name in models:
             continue
@@ -89,12 +66,12 @@ def block_length(root: Recipe) -> Iterator[Finding]:
 
 def score_space(root: Recipe) -> Iterator[Finding]:
     """A transfer rule reads another unit than the confidence scorer gives."""
-    for procedure in _procedures(root):
-        scorer = _first(procedure, ConfidenceScorer)
+    for procedure in procedures(root):
+        scorer = first(procedure, ConfidenceScorer)
         if scorer is None:
             continue
         space = scorer.component.score_space()
-        for part in _own(procedure):
+        for part in own(procedure):
             if not isinstance(part.component, TransferRule):
                 continue
             spaces = part.component.score_spaces()
@@ -109,10 +86,10 @@ def score_space(root: Recipe) -> Iterator[Finding]:
 
 def exit_scale(root: Recipe) -> Iterator[Finding]:
     """An exit compares candidates whose distribution is edited before it sees them."""
-    for procedure in _procedures(root):
-        own = list(_simple(procedure))
-        edits = [part for part in own if _edits_scores(part.component)]
-        for part in own:
+    for procedure in procedures(root):
+        parts = list(simple(procedure))
+        edits = [part for part in parts if _edits_scores(part.component)]
+        for part in parts:
             reads = isinstance(part.component, EarlyExit) and part.component.needs().top >= 2
             if reads and edits:
                 names = ", ".join(repr(each.component.name) for each in edits)
@@ -131,10 +108,10 @@ def _edits_scores(component: Component) -> bool:
 
 def termination(root: Recipe) -> Iterator[Finding]:
     """Masks may be put back for ever."""
-    for procedure in _procedures(root):
+    for procedure in procedures(root):
         if getattr(procedure.component, "max_steps", None) is not None:
             continue
-        for part in _simple(procedure):
+        for part in simple(procedure):
             if isinstance(part.component, Strategy) and part.component.reopens:
                 yield Finding(
                     part,
@@ -145,7 +122,7 @@ def termination(root: Recipe) -> Iterator[Finding]:
 
 def step_cap(root: Recipe) -> Iterator[Finding]:
     """The transfer rule plans more steps than max_steps allows."""
-    for procedure in _procedures(root):
+    for procedure in procedures(root):
         cap = getattr(procedure.component, "max_steps", None)
         planned = _planned_steps(procedure, root.component.gen_length)
         if cap is not None and planned is not None and planned > cap:
@@ -158,8 +135,8 @@ def step_cap(root: Recipe) -> Iterator[Finding]:
 
 
 def _planned_steps(procedure: Recipe, gen_length: int) -> int | None:
-    rule, blocks = _first(procedure, TransferRule), _first(procedure, Blocks)
-    if rule is None:
+    rule, blocks = first(procedure, TransferRule), first(procedure, Blocks)
+    if rule is None or first(procedure, LengthController):
         return None
     width = blocks.component.planned_width(gen_length) if blocks else gen_length
     if width is None:
@@ -170,10 +147,10 @@ def _planned_steps(procedure: Recipe, gen_length: int) -> int | None:
 
 def schedule_steps(root: Recipe) -> Iterator[Finding]:
     """A schedule runs over steps whose number is not fixed."""
-    for procedure in _procedures(root):
+    for procedure in procedures(root):
         if _planned_steps(procedure, root.component.gen_length) is not None:
             continue
-        for part in _own(procedure):
+        for part in own(procedure):
             if isinstance(part.component, Schedule) and part.component.over == "steps":
                 message = "the schedule runs over steps, but their number is not fixed"
                 yield Finding(part, message, "write `over: filled`", "over")
@@ -223,9 +200,9 @@ def false_agreement(root: Recipe) -> Iterator[Finding]:
 
 def unknown_share(root: Recipe) -> Iterator[Finding]:
     """A cache must know how many tokens a step decides, and the transfer rule does not fix it."""
-    for procedure in _procedures(root):
+    for procedure in procedures(root):
         fixed = _planned_steps(procedure, root.component.gen_length) is not None
-        for part in () if fixed else _own(procedure):
+        for part in () if fixed else own(procedure):
             if isinstance(part.component, Strategy) and "fixed-steps" in part.component.requires:
                 yield Finding(
                     part,
@@ -237,17 +214,17 @@ def unknown_share(root: Recipe) -> Iterator[Finding]:
 
 def _beside_caches(root: Recipe) -> Iterator[tuple[Recipe, Recipe, bool]]:
     """Each cache with each strategy beside it, and whether that looks beyond the current block."""
-    for procedure in _procedures(root):
-        cache, blocks = _first(procedure, CachePolicy), _first(procedure, Blocks)
-        for part in _own(procedure) if cache else ():
+    for procedure in procedures(root):
+        cache, blocks = first(procedure, CachePolicy), first(procedure, Blocks)
+        for part in own(procedure) if cache else ():
             if isinstance(part.component, Strategy) and cache:
                 yield cache, part, part.component.span == "region" and blocks is not None
 
 
 def opposite_places(root: Recipe) -> Iterator[Finding]:
     """One transfer rule draws commits together, another keeps them apart."""
-    for procedure in _procedures(root):
-        rules = [part for part in _simple(procedure) if isinstance(part.component, TransferRule)]
+    for procedure in procedures(root):
+        rules = [part for part in simple(procedure) if isinstance(part.component, TransferRule)]
         near = [part for part in rules if part.component.locality == "near"]
         for part in rules:
             if near and part.component.locality == "far":
@@ -261,21 +238,22 @@ def opposite_places(root: Recipe) -> Iterator[Finding]:
 
 def double_reopening(root: Recipe) -> Iterator[Finding]:
     """Two revisers put masks back, each without regard to the other."""
-    for procedure in _procedures(root):
-        own = [
+    for procedure in procedures(root):
+        reopening = [
             part
-            for part in _simple(procedure)
+            for part in simple(procedure)
             if isinstance(part.component, Reviser) and part.component.reopens
         ]
-        for part in own[1:]:
+        for part in reopening[1:]:
             yield Finding(
                 part,
-                f"{part.component.name!r} and {own[0].component.name!r} both put masks back",
+                f"{part.component.name!r} and {reopening[0].component.name!r} both put masks back",
                 "each counts on its own share of the steps; expect more of them, or use one",
             )
 
 
 CHECKS = (
+    *LENGTH_CHECKS,
     *MODEL_CHECKS,
     Check("model", "error", known_model),
     Check("block-length", "error", block_length),

@@ -19,11 +19,12 @@ from dlmkit.denoise import Denoise
 from dlmkit.need import Need
 from dlmkit.noise import Noise
 from dlmkit.prediction import Prediction, score_pack
+from dlmkit.roles import Resize
 from dlmkit.testing.conformance.scenes import toy_info
 from dlmkit.testing.examples import values_for
 from dlmkit.view import View, whole_region, window
 
-__all__ = ["canvases", "components", "logits", "pipelines", "predictions", "views"]
+__all__ = ["canvases", "components", "logits", "pipelines", "predictions", "resizes", "views"]
 
 SEEDS = st.integers(0, 2**16)
 FEW = st.integers(1, 3)
@@ -66,6 +67,23 @@ def canvases(
         0,
     )
     return canvas
+
+
+@st.composite
+def resizes(draw: st.DrawFn, canvas: Canvas, *, most: int = 3) -> Resize:
+    """Draw a change of a canvas that a length controller may ask for.
+
+    At most `most` masks are inserted behind a position.
+    """
+    generator = torch.Generator().manual_seed(draw(SEEDS))
+    shape = canvas.tokens_BN.shape
+    chance = draw(st.sampled_from((0.0, 0.3, 1.0)))
+    insert_BN = torch.randint(0, most + 1, shape, generator=generator)
+    insert_BN = insert_BN * (torch.rand(shape, generator=generator) < chance)
+    behind_BN = canvas.inside_BN & (canvas.columns_N >= canvas.start_B[:, None] - 1)
+    share = draw(st.sampled_from((0.0, 0.3, 1.0)))
+    delete_BN = (torch.rand(shape, generator=generator) < share) & ~canvas.given_BN
+    return Resize(insert_BN=insert_BN * behind_BN, delete_BN=delete_BN)
 
 
 @st.composite

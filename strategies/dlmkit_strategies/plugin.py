@@ -36,6 +36,7 @@ MODULES = (
     "guard",
     "guide",
     "left_to_right",
+    "lengths",
     "locality",
     "logits",
     "look_ahead",

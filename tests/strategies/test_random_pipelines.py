@@ -20,7 +20,10 @@ MAX_STEPS = 24
 NOT_HERE = ("block-causal",)
 """For networks with another attention than the toy's; they say so when they meet it."""
 
-ONE, MANY = ("blocks", "cache", "guide"), ("inputs", "logits", "exit", "guard", "revise", "stop")
+ONE, MANY = (
+    ("blocks", "cache", "guide", "length"),
+    ("inputs", "logits", "exit", "guard", "revise", "stop"),
+)
 
 
 @cache

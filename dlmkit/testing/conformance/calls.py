@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dlmkit.plan import Plan
 from dlmkit.prediction import Prediction
-from dlmkit.roles import Exit, Revision, Strategy
+from dlmkit.roles import Exit, Resize, Revision, Strategy
 from dlmkit.testing.conformance.case import BrokenPromiseError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def call(strategy: Any, scene: Scene) -> Any:
         "transfer": lambda: strategy.select(scene.confidence_BP, view),
         "guard": lambda: strategy.guard(scene.commit_BP, scene.confidence_BP, view),
         "revise": lambda: strategy.revise(prediction, view),
+        "length": lambda: (strategy.waits(prediction, view), strategy.resize(prediction, view)),
         "stop": lambda: strategy.stop(view),
     }
     return calls[strategy.role]()
@@ -86,11 +87,21 @@ def outputs(strategy: Strategy, scene: Scene) -> list[Output]:
             Output("where_BP", result.where_BP, "window"),
             Output("tokens_BP", tokens_BP, "window"),
         ]
+    if strategy.role == "length":
+        return _lengths(*result)
     if strategy.role == "guide":
         variants = [Output(f"variant {n}", each, "canvas") for n, each in enumerate(result[0])]
         return [*variants, Output("combined logits", result[1], "window")]
     per: dict[str, Literal["row", "window", "canvas"]] = {"stop": "row", "inputs": "canvas"}
     return [Output("the result", result, per.get(strategy.role, "window"))]
+
+
+def _lengths(waiting_B: Tensor | None, resize: Resize | None) -> list[Output]:
+    found = [] if waiting_B is None else [Output("waiting rows", waiting_B, "row")]
+    if resize is None:
+        return found
+    inserted = Output("insert_BN", resize.insert_BN, "canvas")
+    return [*found, inserted, Output("delete_BN", resize.delete_BN, "canvas")]
 
 
 def _plan(plan: Plan, tokens_BN: Tensor) -> list[Output]:

@@ -8,6 +8,7 @@ from dlmkit.roles import Procedure, Strategy
 from dlmkit.testing.conformance.case import Check, ConformanceCase
 from dlmkit.testing.conformance.declared import DECLARED
 from dlmkit.testing.conformance.ending import EXIT, REVISE, STOP
+from dlmkit.testing.conformance.lengthening import LENGTH
 from dlmkit.testing.conformance.looped import LOOPED, toy_networks_for
 from dlmkit.testing.conformance.pure import PURE
 from dlmkit.testing.conformance.running import OBSERVE, procedure_promises
@@ -31,6 +32,7 @@ BY_ROLE: Mapping[str, Mapping[str, Check]] = {
     "guard": GUARD,
     "guide": GUIDE,
     "inputs": INPUTS,
+    "length": LENGTH,
     "logits": LOGITS,
     "observe": OBSERVE,
     "revise": REVISE,

@@ -1,0 +1,60 @@
+"""Composition checks of length controllers, by the ids of the conflicts that they detect.
+
+(C17, two controllers in one pipeline, is reported while the document is read.)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dlmkit.roles import CachePolicy, LengthController, TransferRule
+from dlmkit.spec.check import Check, Finding
+from dlmkit.spec.walk import first, procedures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dlmkit.spec.recipe import Recipe
+
+__all__ = ["LENGTH_CHECKS"]
+
+
+def _moving(root: Recipe) -> Iterator[tuple[Recipe, Recipe]]:
+    """Procedures with a controller that may move positions, and that controller."""
+    for procedure in procedures(root):
+        part = first(procedure, LengthController)
+        if part is not None and not part.component.only_cuts:
+            yield procedure, part
+
+
+def moved_keys(root: Recipe) -> Iterator[Finding]:
+    """Positions may move, but a cache stores keys and values by position."""
+    for procedure, part in _moving(root):
+        cache = first(procedure, CachePolicy)
+        if cache is not None:
+            yield Finding(
+                part,
+                f"length {part.component.name!r} may move positions, but cache "
+                f"{cache.component.name!r} stores keys and values by position",
+                "leave the cache out, or use a length controller that only cuts",
+            )
+
+
+def planned_masks(root: Recipe) -> Iterator[Finding]:
+    """Masks may be inserted into a block whose steps are planned for those it starts with."""
+    for procedure, part in _moving(root):
+        rule = first(procedure, TransferRule)
+        if rule is not None and rule.component.may_wait:
+            yield Finding(
+                part,
+                f"length {part.component.name!r} may insert masks, but transfer rule "
+                f"{rule.component.name!r} plans its steps for the masks that a block starts with",
+                "use a transfer rule that looks at every step anew, such as threshold or top-k",
+            )
+
+
+LENGTH_CHECKS = (
+    Check("C7", "error", moved_keys),
+    Check("C14", "error", planned_masks),
+)
+"""The checks of this module, in the order in which they run."""

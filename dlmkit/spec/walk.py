@@ -1,0 +1,42 @@
+"""Walking the recipe of a document: its procedures, and what belongs to each of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dlmkit.component import Component
+from dlmkit.roles import Procedure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dlmkit.spec.recipe import Recipe
+
+__all__ = ["first", "own", "procedures", "simple"]
+
+
+def procedures(root: Recipe) -> Iterator[Recipe]:
+    """Every procedure, outer ones first."""
+    return (part for part in root.walk() if isinstance(part.component, Procedure))
+
+
+def own(procedure: Recipe) -> Iterator[Recipe]:
+    """Parts of a procedure, without those of procedures nested in it."""
+    for part in procedure.parts:
+        if not isinstance(part.component, Procedure):
+            yield part
+            yield from own(part)
+
+
+def simple(procedure: Recipe) -> Iterator[Recipe]:
+    """Own parts that do not merely combine others of their role."""
+    for part in own(procedure):
+        role = part.component.role if isinstance(part.component, Component) else None
+        inner = (each.component for each in part.parts)
+        if not any(isinstance(each, Component) and each.role == role for each in inner):
+            yield part
+
+
+def first(procedure: Recipe, role: type[Component]) -> Recipe | None:
+    """What stands in a procedure's slot of that role, if anything."""
+    return next((part for part in procedure.parts if isinstance(part.component, role)), None)
