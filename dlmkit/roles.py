@@ -115,10 +115,13 @@ class Blocks(Strategy):
 
     `until_filled` promises that a row keeps its span while a mask is left in it, as long as
     nothing decided is reopened; the loop then asks only when a span has been filled.
+    `foresees` says that the end of a span is chosen from the first prediction in it; the row then
+    stays in the span while a mask is left there.
     """
 
     role = "blocks"
     until_filled: ClassVar[bool] = False
+    foresees: ClassVar[bool] = False
 
     @abstractmethod
     def current(self, canvas: Canvas) -> BlockSpan:
@@ -127,6 +130,13 @@ class Blocks(Strategy):
         The span of a row with masks left must contain at least one of them.  The width of the
         span is a number known without reading a tensor.
         """
+
+    def end(self, prediction: Prediction, view: View) -> Tensor:
+        """Return where the row's span ends, `stop_B` int64, in the step that enters it.
+
+        Only spans that foresee are asked; what they return is cut to the span of the view.
+        """
+        return view.block.stop_B
 
     def planned_width(self, gen_length: int) -> int | None:
         """Length of every block of that many tokens, where it is known beforehand; else None."""
@@ -218,6 +228,10 @@ class TokenSampler(Strategy):
     @abstractmethod
     def propose(self, prediction: Prediction, view: View) -> Tensor:
         """Return `tokens_BP` int64, read from `prediction.filtered`."""
+
+    def law(self, prediction: Prediction, view: View) -> Tensor | None:
+        """Log-probabilities of its proposals, `logp_BPV` float64; None: they are not drawn."""
+        return None
 
 
 class ConfidenceScorer(Strategy):
@@ -330,10 +344,6 @@ class Reviser(Strategy):
         """Return what to change, or None."""
 
 
-class StopRule(Strategy):
-    """Ends rows that need no more steps."""
-
-    role = "stop"
 @attrs.frozen
 class Resize:
     """Positions to add and to take away.
@@ -368,6 +378,10 @@ class LengthController(Strategy):
         """Return what to change, or None; the view has this step's commits applied."""
 
 
+class StopRule(Strategy):
+    """Ends rows that need no more steps."""
+
+    role = "stop"
 
     @abstractmethod
     def stop(self, view: View) -> Tensor:
