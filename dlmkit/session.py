@@ -90,6 +90,11 @@ class Session:
             self._store(ids_BN).commit(fresh, feed_BQ, keep_BQ, ids_BQ)
         return _split(output, repeat, positions_BP.shape[1])
 
+    def follow(self, layout: Layout) -> None:
+        """Keep what is stored for positions that stay where they are."""
+        if self.store is not None:
+            self.store.follow(layout)
+
     def _inputs(
         self,
         ids_BQ: Tensor,
@@ -107,11 +112,6 @@ class Session:
             ragged=canvas.ragged,
             masked_BN=canvas.masked_BN,
         )
-    def follow(self, layout: Layout) -> None:
-        """Keep what is stored for positions that stay where they are."""
-        if self.store is not None:
-            self.store.follow(layout)
-
         if past is not None and self.checked:
             self._refuse_empty_reads(past, repeat)
         return NetworkInputs(
