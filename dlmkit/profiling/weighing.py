@@ -2,6 +2,8 @@
 
 The unit is a pass of the home network, the one whose tokens the canvas holds, over one row of the
 whole canvas.
+
+Legend: B rows.
 """
 
 from __future__ import annotations
@@ -9,17 +11,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
+import torch
 
 from dlmkit.profiling.costs import CostTable
 from dlmkit.profiling.store import find_costs
+from dlmkit.records import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from torch import Tensor
+
     from dlmkit.engine import LoadedModel
     from dlmkit.profiling.costs import Shape
+    from dlmkit.records import StepRecord
 
-__all__ = ["Scales"]
+__all__ = ["PassLog", "Scales"]
 
 
 @attrs.frozen
@@ -40,15 +47,38 @@ class Scales:
         known = {name: table for name, table in found.items() if table is not None}
         return cls(known, home) if len(known) == len(found) else None
 
-    def unit(self, columns: int) -> float:
-        """Seconds of a pass of the home network over one row of that many positions."""
-        return self.costs[self.home].of(1, columns)
+    def ratio(self, name: str, shape: Shape, columns: int) -> float:
+        """Cost of one pass of a network, for a canvas of that many positions."""
+        return self.costs[name].of(*shape) / self.costs[self.home].of(1, columns)
 
-    def ratio(self, name: str, rows: int, fed: int, columns: int) -> float:
-        """Cost of one pass of a network in units of a canvas of that many positions."""
-        return self.costs[name].of(rows, fed) / self.unit(columns)
 
-    def weigh(self, shapes: Mapping[str, Mapping[Shape, int]], columns: int) -> float:
-        """Weighted number of passes, from how many each network ran of each shape."""
-        seconds = sum(self.costs[name].total(each) for name, each in shapes.items())
-        return seconds / self.unit(columns)
+class PassLog:
+    """Which passes each row took part in, and the shape that each has for a row alone.
+
+    A pass over B rows of which each stands there several times (states of a draft, guidance) is
+    several rows for each of them.
+    """
+
+    def __init__(self) -> None:
+        self._passes: list[tuple[str, Shape, Tensor]] = []
+        self._seen: dict[str, Counts] = {}
+
+    def add(self, record: StepRecord) -> None:
+        """Take note of the passes since the network's last record."""
+        before, now = self._seen.get(record.network, Counts()), record.counts
+        self._seen[record.network] = now
+        forwards = max(now.forwards - before.forwards, 1)
+        rows, fed = now.rows - before.rows, now.fed_positions - before.fed_positions
+        if rows:
+            shape = (max(rows // (forwards * len(record.live_B)), 1), fed // rows)
+            self._passes += [(record.network, shape, record.live_B)] * forwards
+
+    def weighted(self, scales: Scales, columns: int) -> list[float]:
+        """Weighted passes of each row, as if it had been decoded alone."""
+        if not self._passes:
+            return []
+        live_BT = torch.stack([live_B for *_, live_B in self._passes], dim=1).double()
+        weights = [scales.ratio(name, shape, columns) for name, shape, _ in self._passes]
+        weights_T = torch.tensor(weights, dtype=torch.float64, device=live_BT.device)
+        weighted: list[float] = (live_BT @ weights_T).tolist()
+        return weighted

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dlmkit.errors import RequestError
 from dlmkit.profiling.costs import CostTable
-from dlmkit.profiling.weighing import Scales
+from dlmkit.profiling.weighing import PassLog, Scales
+from dlmkit.records import Counts
 
 FLAT = CostTable({(rows, fed): 2.0 for rows in (1, 4) for fed in (1, 8)})
 LINEAR = CostTable({(rows, fed): 0.5 * rows * fed for rows in (1, 4, 8) for fed in (1, 8, 64)})
@@ -47,12 +51,26 @@ def test_an_incomplete_table_is_refused(seconds):
         CostTable(seconds)
 
 
+def record(network: str, counts: Counts, *live: bool):
+    """A record with what the log reads."""
+    return SimpleNamespace(network=network, counts=counts, live_B=torch.tensor(live))
+
+
 def test_passes_are_weighed_in_units_of_the_home_network():
-    """Four passes of half a row's price and one of a row make three."""
+    """Two drafter's passes at half the price, and a verifier's over three states of each row."""
     half = CostTable({shape: 0.25 * shape[0] * shape[1] for shape in LINEAR.seconds})
     scales = Scales({"drafter": half, "verifier": LINEAR}, home="verifier")
-    shapes = {"drafter": {(1, 64): 4}, "verifier": {(1, 64): 1}}
-    assert pytest.approx(3.0) == scales.weigh(shapes, columns=64)
-    assert pytest.approx(5.0) == scales.ratio("verifier", 5, 64, columns=64)
-    assert pytest.approx(0.5) == scales.ratio("drafter", 1, 64, columns=64)
-    assert 0.0 == scales.weigh({}, columns=64)
+    log = PassLog()
+    log.add(record("drafter", Counts(1, 2, 128), True, True))
+    log.add(record("drafter", Counts(2, 4, 256), True, False))
+    log.add(record("verifier", Counts(1, 6, 384), True, True))
+    assert pytest.approx([4.0, 3.5]) == log.weighted(scales, columns=64)
+
+
+def test_passes_between_two_records_are_weighed_too():
+    """A record may stand for several passes; one without a new pass weighs nothing."""
+    scales, log = Scales({"main": LINEAR}, home="main"), PassLog()
+    log.add(record("main", Counts(3, 3, 96), True))
+    log.add(record("main", Counts(3, 3, 96), True))
+    assert pytest.approx([1.5]) == log.weighted(scales, columns=64)
+    assert [] == PassLog().weighted(scales, columns=64)
