@@ -98,6 +98,7 @@ class Denoise(Procedure):
                 return
             before_BN = canvas.tokens_BN
             view, prediction = forecast.predict(session, view)
+            view = tracker.bound(view, prediction)
             proposals_BP = self.sample.propose(prediction, view)
             confidence_BP = self.confidence.score(proposals_BP, prediction, view)
             confidence_BP = torch.where(view.eligible_BP, confidence_BP, -torch.inf)

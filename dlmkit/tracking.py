@@ -14,6 +14,7 @@ from torch import Tensor
 from dlmkit.canvas import Canvas
 from dlmkit.network import NetworkInfo
 from dlmkit.noise import Noise
+from dlmkit.prediction import Prediction
 from dlmkit.roles import Blocks, TransferRule
 from dlmkit.view import BlockSpan, View, whole_region, window
 
@@ -49,8 +50,7 @@ class Tracker:
         """
         snapshot = self.canvas.snapshot()
         place = self._place
-        settled = bool(place and self._keeps() and place.stay(snapshot))
-        if place is None or not settled:
+        if place is None or not (self._keeps() and place.stay(snapshot)):
             place = self._place = self._moved(snapshot, place, held_B)
         return View(
             canvas=snapshot,
@@ -67,7 +67,17 @@ class Tracker:
             memory=memory,
             masked_BP=place.masked_BP,
             in_block_BP=place.in_block_BP,
-            settled=settled,
+            settled=place.settled,
+        )
+
+    def bound(self, view: View, prediction: Prediction) -> View:
+        """The view, with the ends that the blocks entered in this step choose for themselves."""
+        place = self._place
+        if place is None or view.settled or self.blocks is None or not self.blocks.foresees:
+            return view
+        place.end(self.blocks.end(prediction, view))
+        return attrs.evolve(
+            view, block=place.block, block_masks_B=place.masks_B, in_block_BP=place.in_block_BP
         )
 
     def _keeps(self) -> bool:
@@ -79,6 +89,8 @@ class Tracker:
         block = self.blocks.current(canvas) if self.blocks else whole_region(canvas)
         if before is not None and held_B is not None:
             block = block.held(before.block, held_B)
+        if before is not None and self.blocks is not None and self.blocks.foresees:
+            block = _continued(before.block, block, canvas)
         span = whole_region(canvas) if self.region else block
         columns = canvas.tokens_BN.shape[1]
         positions_BP, inside_BP = window(span.start_B, span.stop_B, span.width, columns)
@@ -106,11 +118,25 @@ class Tracker:
         )
 
 
+def _continued(before: BlockSpan, block: BlockSpan, canvas: Canvas) -> BlockSpan:
+    """Rows stay in a block while it holds a mask; the others enter the next one."""
+    inside_BN = canvas.columns_N >= before.start_B[:, None]
+    inside_BN = inside_BN & (canvas.columns_N < before.stop_B[:, None])
+    open_B = (canvas.masked_BN & inside_BN).any(dim=1)
+    return BlockSpan(
+        start_B=torch.where(open_B, before.start_B, block.start_B),
+        stop_B=torch.where(open_B, before.stop_B.minimum(canvas.length_B), block.stop_B),
+        index_B=torch.where(open_B, before.index_B, before.index_B + 1),
+        width=max(before.width, block.width),
+    )
+
+
 @attrs.define(kw_only=True, eq=False)
 class _Place:
     """Where the rows are: block, window and its masks; which rows have any left in their block.
 
-    `step_B` counts the steps since a row entered its block, `masks_B` the masks it had then.
+    `step_B` counts the steps since a row entered its block, `masks_B` the masks it had then,
+    `settled` the steps since any row has.
     """
 
     block: BlockSpan
@@ -122,6 +148,17 @@ class _Place:
     step_B: Tensor
     masks_B: Tensor
     columns_N: Tensor
+    settled: int = 0
+
+    def end(self, stop_B: Tensor) -> None:
+        """End the blocks of rows that have just entered theirs; each keeps its first position."""
+        entered_B, block = self.step_B == 0, self.block
+        stop_B = stop_B.maximum(block.start_B + 1).minimum(block.stop_B)
+        self.block = attrs.evolve(block, stop_B=torch.where(entered_B, stop_B, block.stop_B))
+        self.in_block_BP = self.in_block_BP & (self.positions_BP < self.block.stop_B[:, None])
+        masks_B = (self.masked_BP & self.in_block_BP).sum(dim=1)
+        self.masks_B = torch.where(entered_B, masks_B, self.masks_B)
+        self.open_B = masks_B > 0
 
     def stay(self, canvas: Canvas) -> bool:
         """Count one more step in the same blocks, unless one was filled or positions moved."""
@@ -134,4 +171,5 @@ class _Place:
         if not torch.equal(block_BP.any(dim=1), self.open_B):
             return False
         self.masked_BP, self.step_B = masked_BP, self.step_B + 1
+        self.settled += 1
         return True

@@ -59,7 +59,7 @@ class View:
     canvas positions, with `inside_BP` false on filler.  `predicted_BP` is false where this step
     computes no prediction (None: it predicts them all); strategies read the others only.
     `held_B` marks rows that a reviser keeps in their block though it may be full (None: none).
-    `settled` promises that no row has just entered its block, known without reading a tensor.
+    Every row has spent at least `settled` steps in its block, known without reading a tensor.
     """
 
     canvas: Canvas
@@ -74,7 +74,7 @@ class View:
     predicted_BP: Tensor | None = None
     held_B: Tensor | None = None
     steps_per_block: int | None = None
-    settled: bool = False
+    settled: int = 0
     memory: Mapping[int, Mapping[str, Tensor]] = attrs.field(factory=dict, repr=False)
     _masked_BP: Tensor | None = attrs.field(default=None, repr=False)
     _in_block_BP: Tensor | None = attrs.field(default=None, repr=False)

@@ -1,4 +1,4 @@
-"""Composition checks of length controllers, by the ids of the conflicts that they detect.
+"""Composition checks of what changes rows and blocks while they are decoded.
 
 (C17, two controllers in one pipeline, is reported while the document is read.)
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dlmkit.roles import CachePolicy, LengthController, TransferRule
+from dlmkit.roles import Blocks, CachePolicy, LengthController, TransferRule
 from dlmkit.spec.check import Check, Finding
 from dlmkit.spec.walk import first, procedures
 
@@ -41,14 +41,19 @@ def moved_keys(root: Recipe) -> Iterator[Finding]:
 
 
 def planned_masks(root: Recipe) -> Iterator[Finding]:
-    """Masks may be inserted into a block whose steps are planned for those it starts with."""
-    for procedure, part in _moving(root):
+    """A rule plans the steps of a block, and how many masks it will have is not known then."""
+    changing = [(procedure, part, "may insert masks") for procedure, part in _moving(root)]
+    for procedure in procedures(root):
+        blocks = first(procedure, Blocks)
+        if blocks is not None and blocks.component.foresees:
+            changing.append((procedure, blocks, "chooses block ends in their first step"))
+    for procedure, part, what in changing:
         rule = first(procedure, TransferRule)
         if rule is not None and rule.component.may_wait:
             yield Finding(
                 part,
-                f"length {part.component.name!r} may insert masks, but transfer rule "
-                f"{rule.component.name!r} plans its steps for the masks that a block starts with",
+                f"{part.component.role} {part.component.name!r} {what}, but transfer rule "
+                f"{rule.component.name!r} plans the steps of a block in advance",
                 "use a transfer rule that looks at every step anew, such as threshold or top-k",
             )
 

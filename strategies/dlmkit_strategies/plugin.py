@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dlmkit.component import Component
 
 MODULES = (
+    "adaptive_blocks",
     "agreement",
     "aligned",
     "autoregressive",
