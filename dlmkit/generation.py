@@ -8,6 +8,7 @@ Legend: B rows, N canvas positions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from dlmkit.context import Context
 from dlmkit.engine import LoadedModel, find_engine
 from dlmkit.errors import ModelError
 from dlmkit.models.loading import load_model
+from dlmkit.profiling.weighing import PassLog, Scales
 from dlmkit.prompts import Mode, check_prompts, encode
 from dlmkit.results import Result
 from dlmkit.session import Session
@@ -106,6 +108,15 @@ class Runner:
     def home(self) -> LoadedModel:
         """The model whose tokens the canvas holds."""
         return self.models[self.document.pipeline.home()]
+
+    @cached_property
+    def scales(self) -> Scales | None:
+        """What passes cost here, if `dlmkit profile` has measured all of these models.
+
+        Raises:
+            RequestError: what was measured cannot be read.
+        """
+        return Scales.find(self.models, self.document.pipeline.home())
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -197,6 +208,7 @@ class Decode:
         self.seconds = 0.0
         self._keep_given = keep_given
         self._live: dict[str, list[Tensor]] = {name: [] for name in runner.models}
+        self._passes = PassLog()
         self._records = runner.document.pipeline.steps(context, canvas)
 
     def __iter__(self) -> Iterator[StepRecord]:
@@ -215,6 +227,7 @@ class Decode:
         finally:
             self.seconds += perf_counter() - started
         self._live[record.network].append(record.live_B)
+        self._passes.add(record)
         return record
 
     def results(self) -> list[Result]:
@@ -229,6 +242,7 @@ class Decode:
         starts, ends = self.canvas.start_B.tolist(), self.canvas.length_B.tolist()
         left = self.canvas.masked_BN.sum(dim=1).tolist()
         given = (self.canvas.given_BN & self.canvas.inside_BN).sum(dim=1).tolist()
+        weighted = self._weighted()
         document, spec_id = self.runner.document, self.runner.document.spec_id
         found = []
         for row in range(rows):
@@ -241,6 +255,7 @@ class Decode:
                     tokens=len(kept) - (given[row] if self._keep_given else 0),
                     nfe={name: each[row] for name, each in nfe.items()},
                     fed_positions=fed,
+                    weighted_nfe=weighted[row],
                     seconds=self.seconds,
                     masks_left=left[row],
                     batch_size=rows,
@@ -250,6 +265,13 @@ class Decode:
                 )
             )
         return found
+
+    def _weighted(self) -> Sequence[float | None]:
+        """Weighted passes of each row, where costs were measured."""
+        scales, (rows, columns) = self.runner.scales, self.canvas.tokens_BN.shape
+        if scales is None:
+            return [None] * rows
+        return self._passes.weighted(scales, columns) or [0.0] * rows
 
     def _kept(self, ids: Sequence[int]) -> tuple[int, ...]:
         """Leave out masks that were never decided, and what follows the end of a new text."""

@@ -17,8 +17,11 @@ class Result:
     `text` is cut before the first end-of-text token; an infilled one is given whole.  `token_ids`
     are the ids it comes from, `tokens` counts those of them that were decoded.  `nfe` counts the
     forward passes that the row took part in, by network; `fed_positions` the positions computed
-    for it over all of them.  `masks_left` counts positions that were never decided (after a stop
-    rule).  `seconds` is the wall time of the row's batch of `batch_size` rows.
+    for it over all of them.  `weighted_nfe` weighs each of its passes by the cost that
+    `dlmkit profile` measured, as if it had been decoded alone, in units of a pass of the home
+    network over its canvas; None where that was not measured.  `masks_left` counts positions that
+    were never decided (after a stop rule).  `seconds` is the wall time of the row's batch of
+    `batch_size` rows.
     """
 
     text: str
@@ -32,6 +35,7 @@ class Result:
     pipeline: str
     spec_id: str
     seed: int
+    weighted_nfe: float | None = None
 
     @property
     def tokens_per_forward(self) -> float:
@@ -52,4 +56,5 @@ class Result:
             "seed": self.seed,
             "masks_left": self.masks_left,
             "batch_size": self.batch_size,
+            "weighted_nfe": None if self.weighted_nfe is None else round(self.weighted_nfe, 4),
         }

@@ -20,6 +20,15 @@ settings.register_profile("dlmkit", derandomize=True, deadline=None, max_example
 settings.load_profile("dlmkit")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory):
+    """No test reads or writes what was measured on this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = str(tmp_path_factory.mktemp("cache"))
+        patch.setattr("platformdirs.user_cache_dir", lambda name: f"{folder}/{name}")
+        yield
+
+
 @pytest.fixture(scope="session")
 def fixtures():
     """The folder of reference checkpoints; skips where it is not at hand."""

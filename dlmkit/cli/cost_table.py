@@ -29,12 +29,16 @@ def cost_table(results: Sequence[Result]) -> Table:
     table.add_column("tokens", str(sum(each.tokens for each in results)), justify="right")
     for name in networks:
         table.add_column(_forwards(name, networks), justify="right")
+    if results[0].weighted_nfe is not None:
+        weighted = sum(each.weighted_nfe or 0 for each in results)
+        table.add_column("weighted", f"{weighted:.1f}", justify="right")
     table.add_column("tokens/forward", f"{_overall_rate(results):.2f}", justify="right")
     table.add_column("seconds", f"{_batch_seconds(results):.2f}", justify="right")
     for number, result in enumerate(results[:_MOST_ROWS], 1):
         cells = [
             str(result.tokens),
             *(str(result.nfe[name]) for name in networks),
+            *([] if result.weighted_nfe is None else [f"{result.weighted_nfe:.1f}"]),
             f"{result.tokens_per_forward:.2f}",
             f"{result.seconds:.2f}",
         ]

@@ -7,6 +7,10 @@ import torch
 
 import dlmkit
 from dlmkit.errors import ModelError, RequestError
+from dlmkit.generation import Runner
+from dlmkit.profiling.costs import CostTable
+from dlmkit.profiling.store import keep_costs
+from dlmkit.spec import load_spec
 from tests.core.toy_runner import PROMPTS, toy_runner
 from tests.tiny_model import write_tiny_model
 
@@ -111,3 +115,16 @@ def test_generate_goes_from_text_to_text(tmp_path):
     runner = dlmkit.Runner.load(dlmkit.load_spec("llada", changes))
     expected, _, _ = decode(runner, runner.encode(["copy: 1"]))
     assert [each.text for each in expected] == [each.text for each in one]
+
+
+def test_passes_are_weighed_where_they_were_measured(tmp_path):
+    """A pass of the home network over its canvas is one, whatever it takes in seconds."""
+    folder = str(write_tiny_model(tmp_path / "tiny"))
+    document = load_spec("llada", [f'models.main="{folder}"', "gen_length=32"])
+    runner = Runner.load(document)
+    prompts = runner.encode(["sort: 5 2"])
+    assert [None] == [each.weighted_nfe for each in decode(runner, prompts)[0]]
+    costs = CostTable({(rows, fed): 2.0 * rows for rows in (1, 2) for fed in (1, 99)})
+    keep_costs(runner.home, costs)
+    results, _, _ = decode(Runner.load(document), prompts * 2)
+    assert [32.0, 32.0] == pytest.approx([each.weighted_nfe for each in results])

@@ -12,6 +12,7 @@ RESULT = Result(
     tokens=3,
     nfe={"main": 4, "drafter": 2},
     fed_positions=60,
+    weighted_nfe=5.25,
     seconds=0.123456,
     masks_left=0,
     batch_size=2,
@@ -45,5 +46,6 @@ def test_json_holds_every_number():
         "seed": 9,
         "masks_left": 0,
         "batch_size": 2,
+        "weighted_nfe": 5.25,
     }
     assert expected == RESULT.as_json()
