@@ -59,6 +59,10 @@ class ChatTemplate:
                 hint="check the order of roles; or give a prompt without chat template",
             ) from error
 
+    def save(self, folder: Path) -> None:
+        """Write the template beside a tokenizer; its tokens belong into the tokenizer's config."""
+        (folder / _FILE).write_text(self.source, "utf-8")
+
     @cached_property
     def _compiled(self) -> Template:
         environment = ImmutableSandboxedEnvironment(

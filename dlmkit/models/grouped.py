@@ -40,7 +40,7 @@ def tiled_linear(x_AI: Tensor, weight_XOI: Tensor, ends_X: Tensor) -> Tensor:
     rows, groups = x_AI.shape[0], ends_X.shape[0]
     if rows == 0:
         return x_AI.new_zeros((0, weight_XOI.shape[1]))
-    tile = -(-rows // groups)
+    tile = (rows + groups - 1) // groups
     tiles = rows // tile + min(groups, rows)
     starts_X = F.pad(ends_X[:-1], (1, 0))
     tile_ends_X = ((ends_X - starts_X + tile - 1) // tile).cumsum(0)

@@ -39,7 +39,7 @@ class Rotary(nn.Module):
     def forward(self, positions_BQ: Tensor, dtype: torch.dtype) -> Angles:
         """Return what queries and keys at these positions are rotated by."""
         wide = torch.float64 if dtype == torch.float64 else torch.float32
-        inverse_R = frequencies(self.spec, positions_BQ.device)
+        inverse_R = self.inverse(positions_BQ.device)
         angles_BQR = positions_BQ[..., None].to(wide) * inverse_R.to(wide)
         both_BQE = torch.cat((angles_BQR, angles_BQR), dim=-1)
         cos_BQE, sin_BQE = both_BQE.cos(), both_BQE.sin()
@@ -47,6 +47,10 @@ class Rotary(nn.Module):
             cos_BQE = cos_BQE * self.spec.scaling.magnitude
             sin_BQE = sin_BQE * self.spec.scaling.magnitude
         return Angles(cos_BQE, sin_BQE, self._query_scale(positions_BQ, wide))
+
+    def inverse(self, device: torch.device) -> Tensor:
+        """Radians per position, `inverse_R`; a compiler may replace this by a constant."""
+        return frequencies(self.spec, device)
 
     def _query_scale(self, positions_BQ: Tensor, wide: torch.dtype) -> Tensor | None:
         if self.query_scale is None:

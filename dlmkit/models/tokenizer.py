@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,17 @@ class Tokenizer:
                 "this model has no chat template", hint="give the prompt as plain text"
             )
         return self.encode(self.chat.render(messages), special_tokens=False)
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer into a folder, from where `load_tokenizer` reads it without help."""
+        (folder / "tokenizer.json").write_text(self._core.to_str(), "utf-8")
+        config: dict[str, str | None] = {}
+        if self.declared_mask is not None:
+            config["mask_token"] = self.token(self.declared_mask[0])
+        if self.chat is not None:
+            config |= self.chat.tokens
+            self.chat.save(folder)
+        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2), "utf-8")
 
     def token_id(self, token: str) -> int | None:
         """Return the id of a token given by its exact text, or None."""

@@ -1,1 +1,1 @@
-"""Compiled engines: ONNX export, ONNX Runtime and TensorRT.  Empty until the export work lands."""
+"""Compiled engines: export to ONNX, bundles, and engines that run them."""

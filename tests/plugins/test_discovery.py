@@ -211,7 +211,7 @@ def test_checks_and_commands_are_taken_in(install) -> None:
     plugins = found()
     assert "calm" in [check.id for check in plugins.checks]
     assert ["dlmkit-calm offers check 'C2', which is taken"] == [f.error for f in plugins.failures]
-    assert ["calm-down"] == list(plugins.commands)
+    assert "calm-down" in plugins.commands
 
 
 def test_without_the_built_ins_the_error_says_how_to_install(

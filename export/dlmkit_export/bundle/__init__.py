@@ -1,0 +1,1 @@
+"""Bundles: folders that hold a compiled network with everything needed to run it."""

@@ -1,0 +1,140 @@
+"""Making a bundle from a checkpoint."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import onnx
+import onnx_ir as ir
+
+from dlmkit.errors import RequestError
+from dlmkit.models.loading import Checkpoint, load_checkpoint
+from dlmkit_export.bundle.buckets import Buckets
+from dlmkit_export.bundle.manifest import Graphs, Manifest, Source, network_facts
+from dlmkit_export.bundle.verify import record_of
+from dlmkit_export.bundle.weights_file import write_weights
+from dlmkit_export.graph.score_pack import with_score_pack
+from dlmkit_export.graph.trace import OPSETS, trace_network
+
+if TYPE_CHECKING:
+    from dlmkit.engine import LoadOptions
+
+__all__ = ["ExportOptions", "Stage", "make_bundle"]
+
+_PACK_GRAPH, _LOGITS_GRAPH = "model.onnx", "logits.onnx"
+
+Stage = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is (0: nobody knows)."""
+
+
+@attrs.frozen(kw_only=True)
+class ExportOptions:
+    """What a bundle offers.
+
+    `candidates` is the number of most probable tokens in the score pack, `logits` adds a graph
+    for strategies that read whole distributions.
+    """
+
+    candidates: int = 8
+    logits: bool = True
+    opset: int = OPSETS[0]
+    buckets: Buckets = attrs.field(factory=Buckets)
+
+
+def make_bundle(
+    reference: str,
+    folder: Path,
+    options: ExportOptions,
+    load: LoadOptions,
+    stage: Stage = lambda what, done, total: None,
+) -> Manifest:
+    """Export the model that `reference` names into a new folder.
+
+    The folder appears when it is complete.  Two exports of one model are equal byte for byte.
+
+    Raises:
+        RequestError: the folder exists and is not empty.
+        ModelError: the checkpoint cannot be read.
+        EngineError: its network cannot be exported.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RequestError(
+            f"{folder} exists already", hint="name a new folder, or remove that one first"
+        )
+    reading = attrs.evolve(
+        load, device="cpu", progress=lambda done, total: stage("reading weights", done, total)
+    )
+    checkpoint = load_checkpoint(reference, reading)
+    with _arriving(folder) as room:
+        return _fill(room, checkpoint, options, stage)
+
+
+@contextmanager
+def _arriving(folder: Path) -> Iterator[Path]:
+    """Give a folder to fill, which takes its place when that has succeeded."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    room = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield room
+        room.chmod(0o755)
+        room.replace(folder)
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def _fill(room: Path, checkpoint: Checkpoint, options: ExportOptions, stage: Stage) -> Manifest:
+    known, facts = checkpoint.description, network_facts(checkpoint.network_info("onnx"))
+    stage("tracing the network", 0, 0)
+    network = trace_network(checkpoint.decoder, options.opset)
+    graphs = {_PACK_GRAPH: with_score_pack(network, options.candidates)}
+    if options.logits:
+        graphs[_LOGITS_GRAPH] = network
+    write_weights(
+        tuple(graphs.values()), room, lambda done, total: stage("writing weights", done, total)
+    )
+    for number, (name, graph) in enumerate(graphs.items()):
+        stage("checking graphs", number, len(graphs))
+        ir.save(graph, room / name)
+        onnx.checker.check_model(str(room / name), full_check=True)
+    if known.tokenizer is not None:
+        known.tokenizer.save(room)
+    stage("computing digests", 0, 0)
+    manifest = Manifest(
+        graphs=Graphs(
+            score_pack=_PACK_GRAPH,
+            logits=_LOGITS_GRAPH if options.logits else None,
+            candidates=options.candidates,
+            opset=options.opset,
+        ),
+        buckets=options.buckets,
+        network=facts,
+        source=_source(checkpoint),
+        versions={name: metadata.version(name) for name in ("dlmkit", "onnx", "torch")},
+        files={path.name: record_of(path) for path in sorted(room.iterdir())},
+    )
+    manifest.write(room)
+    return manifest
+
+
+def _source(checkpoint: Checkpoint) -> Source:
+    """Where the network came from, without the names of folders on this machine."""
+    known = checkpoint.description
+    ids = known.special_ids
+    places: dict[str, Any] = {
+        field: place.replace(f"{known.path}/", "") for field, place in ids.provenance.items()
+    }
+    is_folder = Path(known.reference).expanduser().is_dir()
+    return Source(
+        reference=known.path.name if is_folder else known.reference,
+        revision=known.revision,
+        family=known.family.name,
+        architecture=known.config.architecture,
+        special_ids=attrs.evolve(ids, provenance=places),
+    )

@@ -1,0 +1,93 @@
+"""`dlmkit export`: compile a checkpoint into a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["export"]
+
+_EXAMPLES = """\b
+Examples:
+  dlmkit export --model builtin/verifier -o verifier-bundle
+  dlmkit generate --engine onnxruntime --model verifier-bundle "2 4 6"
+  dlmkit export --model GSAI-ML/LLaDA-8B-Instruct --dtype bfloat16 -o llada-bundle
+"""
+
+
+@click.command("export", epilog=_EXAMPLES)
+@click.option("--model", "-m", required=True, help="A built-in model, a folder or a hub id.")
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The bundle: a folder that does not exist yet.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    help="Number format of the weights; float32 if not given, the one that CPUs run fast.",
+)
+@click.option(
+    "--opset",
+    type=click.Choice(["23", "20"]),
+    default="23",
+    show_default=True,
+    help="20 spells out attention and norms, for older run times.",
+)
+@click.option(
+    "--score-pack",
+    "candidates",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    metavar="K",
+    help="Most probable tokens that the graph returns with its statistics.",
+)
+@click.option(
+    "--logits/--no-logits",
+    default=True,
+    show_default=True,
+    help="Add a graph for strategies that read whole distributions.",
+)
+@click.option(
+    "--buckets",
+    multiple=True,
+    metavar="NAME=SIZES",
+    help="Sizes to run at, `fed`, `slots` or `wanted`; for example fed=32,64,256.",
+)
+@click.option("--revision", help="Branch, tag or commit of a hub repository.")
+@click.option("--mask-id", type=click.IntRange(0), help="The mask token, whatever the files say.")
+def export(
+    model: str,
+    output: Path,
+    *,
+    dtype: str | None,
+    opset: str,
+    candidates: int,
+    logits: bool,
+    buckets: tuple[str, ...],
+    revision: str | None,
+    mask_id: int | None,
+) -> None:
+    """Compile a model into a bundle that compiled engines run.
+
+    The bundle is a folder with ONNX graphs, weights, tokenizer and manifest; the checkpoint is
+    not needed any more.
+    """
+    from dlmkit.engine import LoadOptions
+    from dlmkit_export.bundle.buckets import Buckets
+    from dlmkit_export.bundle.make import ExportOptions, make_bundle
+    from dlmkit_export.progress import stage_bar
+
+    options = ExportOptions(
+        candidates=candidates, logits=logits, opset=int(opset), buckets=Buckets.parse(buckets)
+    )
+    load = LoadOptions(dtype=dtype or "auto", revision=revision, mask_id=mask_id)
+    with stage_bar(f"exporting {model}") as stage:
+        manifest = make_bundle(model, output, options, load, stage)
+    size = sum(record.bytes for record in manifest.files.values())
+    click.echo(f"wrote {output}: {len(manifest.files)} files, {size / 2**20:.1f} MiB", err=True)
+    click.echo(f"try: dlmkit generate --engine onnxruntime --model {output}", err=True)

@@ -1,0 +1,1 @@
+"""From a network in PyTorch to a graph in ONNX."""

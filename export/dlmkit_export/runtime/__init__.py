@@ -1,0 +1,1 @@
+"""Running bundles with ONNX Runtime."""

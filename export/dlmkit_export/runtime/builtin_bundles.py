@@ -1,0 +1,52 @@
+"""Bundles of the built-in checkpoints: made when they are first used, kept for the user."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import metadata
+from pathlib import Path
+
+import attrs
+import platformdirs
+
+from dlmkit.builtin import checkpoint_path
+from dlmkit.engine import LoadOptions
+from dlmkit_export.bundle.make import ExportOptions, make_bundle
+from dlmkit_export.bundle.manifest import FORMAT, MANIFEST
+from dlmkit_export.contract import CONTRACT_VERSION
+from dlmkit_export.progress import stage_bar
+
+__all__ = ["PREFIX", "builtin_bundle", "cache_folder"]
+
+PREFIX = "builtin/"
+
+
+def cache_folder() -> Path:
+    """The folder of this user for things that can be made again."""
+    return Path(platformdirs.user_cache_dir("dlmkit"))
+
+
+def builtin_bundle(reference: str, dtype: str) -> Path:
+    """Return the bundle of a built-in checkpoint, after making it if there is none yet.
+
+    Its name depends on the weights and on what made it, so that an update makes a new one.
+
+    Raises:
+        ModelError: there is no such checkpoint, or its weights are not installed.
+    """
+    name = reference.removeprefix(PREFIX)
+    folder = cache_folder() / "bundles" / f"{name}-{_key(checkpoint_path(name), dtype)}"
+    if not (folder / MANIFEST).is_file():
+        with stage_bar(f"compiling {reference}, once") as stage:
+            make_bundle(reference, folder, ExportOptions(), LoadOptions(dtype=dtype), stage)
+    return folder
+
+
+def _key(checkpoint: Path, dtype: str) -> str:
+    made_with = (dtype, FORMAT, CONTRACT_VERSION, attrs.asdict(ExportOptions()))
+    digest = hashlib.sha256(repr(made_with).encode())
+    for package in ("dlmkit", "onnx", "onnxscript", "torch"):
+        digest.update(metadata.version(package).encode())
+    for path in sorted(checkpoint.iterdir()):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,121 @@
+"""The inputs of a graph, made from those of a network call without copying keys or values.
+
+Legend: B rows, Q fed positions, C cache slots, S wanted rows, Y layers, G key/value heads,
+E head dimension.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from dlmkit_export.contract import CURRENT, INPUTS
+
+if TYPE_CHECKING:
+    from dlmkit.network import NetworkInfo, NetworkInputs
+    from dlmkit_export.bundle.buckets import Buckets
+
+__all__ = ["feeds", "whole_slots"]
+
+
+def feeds(
+    inputs: NetworkInputs, info: NetworkInfo, buckets: Buckets, *, current: bool
+) -> tuple[tuple[int, int, int], dict[str, Tensor]]:
+    """Return the sizes `(rows, fed, wanted)` after padding, and the graph's inputs by name.
+
+    Filler queries see only themselves; slots beyond those of the call are hidden.
+
+    Raises:
+        EngineError: the call is larger than the largest bucket.
+    """
+    rows, count = inputs.ids_BQ.shape
+    fed = buckets.fit("fed", count)
+    wanted = buckets.fit("wanted", inputs.want_BS.shape[1])
+    past = _past(inputs, info, buckets)
+    values = (
+        _integers(inputs.ids_BQ, fed),
+        _integers(inputs.positions_BQ, fed),
+        _past_mask(inputs, fed, past[0].shape[3]),
+        _new_mask(inputs, fed),
+        *past,
+        _integers(inputs.want_BS, wanted),
+    )
+    given = dict(zip(INPUTS, values, strict=True))
+    if current:
+        asked_BS = inputs.want_BS if inputs.current_BS is None else inputs.current_BS
+        given[CURRENT] = _integers(asked_BS, wanted)
+        if inputs.current_BS is None:  # nobody reads the result, but the ids must exist
+            given[CURRENT].zero_()
+    return (rows, fed, wanted), given
+
+
+def whole_slots(content_YBGCE: Tensor) -> Tensor:
+    """Return the contiguous memory that a view of its leading slots was taken from.
+
+    A store keeps a spare slot behind those that a network may read; a graph reads contiguous
+    memory, so it gets all of it, and the mask hides the rest.  Anything else is copied.
+    """
+    if content_YBGCE.is_contiguous():
+        return content_YBGCE
+    layers, rows, heads, slots, width = content_YBGCE.shape
+    room = content_YBGCE.stride(2) // width
+    shape = (layers, rows, heads, room, width)
+    end = content_YBGCE.storage_offset() + layers * rows * heads * room * width
+    held = content_YBGCE.untyped_storage().nbytes() // content_YBGCE.element_size()
+    whole = room >= slots and end <= held
+    if not whole or content_YBGCE.stride() != _strides(shape):
+        return content_YBGCE.contiguous()
+    return content_YBGCE.as_strided(shape, _strides(shape))
+
+
+def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of a contiguous tensor."""
+    steps = [1]
+    for size in reversed(shape[1:]):
+        steps.insert(0, steps[0] * size)
+    return tuple(steps)
+
+
+def _integers(values_BX: Tensor, width: int) -> Tensor:
+    return pad(values_BX.to(torch.int32), (0, width - values_BX.shape[1])).contiguous()
+
+
+def _past(inputs: NetworkInputs, info: NetworkInfo, buckets: Buckets) -> tuple[Tensor, Tensor]:
+    """Keys and values as the graph reads them, padded where their room is no bucket."""
+    if inputs.past is None:
+        rows = inputs.ids_BQ.shape[0]
+        shape = (info.layers, rows, info.kv_heads, 0, info.head_dim)
+        none = torch.empty(shape, dtype=info.dtype, device=info.device)
+        return none, none
+    keys = whole_slots(inputs.past.keys_YBGCE)
+    values = whole_slots(inputs.past.values_YBGCE)
+    missing = buckets.fit("slots", keys.shape[3]) - keys.shape[3]
+    return (keys, values) if not missing else (_padded(keys, missing), _padded(values, missing))
+
+
+def _padded(content_YBGCE: Tensor, missing: int) -> Tensor:
+    return pad(content_YBGCE, (0, 0, 0, missing))
+
+
+def _past_mask(inputs: NetworkInputs, fed: int, slots: int) -> Tensor:
+    rows, count = inputs.ids_BQ.shape
+    given = inputs.mask_past_B1QC
+    if given is None:
+        shape = (rows, 1, fed, slots)
+        return torch.zeros(shape, dtype=torch.bool, device=inputs.ids_BQ.device)
+    return pad(given, (0, slots - given.shape[3], 0, fed - count)).contiguous()
+
+
+def _new_mask(inputs: NetworkInputs, fed: int) -> Tensor:
+    rows, count = inputs.ids_BQ.shape
+    given, device = inputs.mask_new_B1QQ, inputs.ids_BQ.device
+    if given is None:
+        given = torch.ones((rows, 1, count, count), dtype=torch.bool, device=device)
+    extra = fed - count
+    if extra:
+        filler_Q = torch.arange(fed, device=device) >= count
+        given = pad(given, (0, extra, 0, extra)) | torch.diag(filler_Q)
+    return given.expand(rows, 1, fed, fed).contiguous()

@@ -1,0 +1,108 @@
+"""A bundle behind the network contract, run by ONNX Runtime.
+
+Legend: B rows, Q fed positions, C cache slots, S wanted rows, K candidates, V vocabulary,
+Y layers, G key/value heads, E head dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dlmkit.errors import EngineError
+from dlmkit.network import KeyValues, NetworkInfo, NetworkInputs, NetworkOutput
+from dlmkit.prediction import ScorePack, score_pack
+from dlmkit_export.contract import FRESH, LOGITS, PACK
+from dlmkit_export.runtime.feeds import feeds
+
+if TYPE_CHECKING:
+    from dlmkit.need import Need
+    from dlmkit_export.bundle.manifest import Manifest
+    from dlmkit_export.runtime.graph_runner import GraphRunner
+
+__all__ = ["OnnxNetwork"]
+
+
+class OnnxNetwork:
+    """Runs the graph with the score pack, or the one with logits where somebody needs them.
+
+    A graph is loaded when it is first used.
+    """
+
+    def __init__(
+        self, info: NetworkInfo, manifest: Manifest, open_graph: Callable[[str], GraphRunner]
+    ) -> None:
+        self.info = info
+        self._manifest = manifest
+        self._open_graph = open_graph
+        self._graphs: dict[str, GraphRunner] = {}
+
+    def forward(self, inputs: NetworkInputs, need: Need) -> NetworkOutput:
+        """Run one pass over the fed positions.
+
+        Raises:
+            EngineError: the bundle does not offer the statistics, or has no bucket large enough.
+        """
+        graphs = self._manifest.graphs
+        packed = not need.logits and need.top <= graphs.candidates
+        name = graphs.score_pack if packed else graphs.logits
+        if name is None:
+            raise _not_offered(need, graphs.candidates)
+        sizes, given = feeds(inputs, self.info, self._manifest.buckets, current=packed)
+        found = self._graph(name).run(given, self._outputs(sizes, packed=packed))
+        fed, wanted = inputs.ids_BQ.shape[1], inputs.want_BS.shape[1]
+        keys_YBGQE, values_YBGQE = (found.pop(each)[:, :, :, :fed] for each in FRESH)
+        scores = {each: values[:, :wanted] for each, values in found.items()}
+        logits_BSV = scores.get(LOGITS)
+        return NetworkOutput(
+            pack=_pack(scores, need)
+            if logits_BSV is None
+            else score_pack(logits_BSV, need, inputs.current_BS),
+            logits_BSV=logits_BSV if need.logits else None,
+            fresh=KeyValues(keys_YBGCE=keys_YBGQE, values_YBGCE=values_YBGQE),
+        )
+
+    def _graph(self, name: str) -> GraphRunner:
+        if name not in self._graphs:
+            self._graphs[name] = self._open_graph(name)
+        return self._graphs[name]
+
+    def _outputs(
+        self, sizes: tuple[int, int, int], *, packed: bool
+    ) -> dict[str, tuple[tuple[int, ...], Any]]:
+        """Shape and type of every output, in order."""
+        rows, fed, wanted = sizes
+        info, wide = self.info, torch.float32
+        kept = min(self._manifest.graphs.candidates, info.vocab_size)
+        fresh = (info.layers, rows, info.kv_heads, fed, info.head_dim)
+        shapes: dict[str, tuple[tuple[int, ...], Any]] = {}
+        if packed:
+            shapes = dict.fromkeys(PACK, ((rows, wanted), wide))
+            shapes["top_ids"] = ((rows, wanted, kept), torch.int64)
+            shapes["top_logp"] = ((rows, wanted, kept), wide)
+        else:
+            shapes[LOGITS] = ((rows, wanted, info.vocab_size), wide)
+        return shapes | dict.fromkeys(FRESH, (fresh, info.dtype))
+
+
+def _pack(scores: dict[str, Tensor], need: Need) -> ScorePack:
+    """What was asked for, of what the graph returns."""
+    return ScorePack(
+        top_ids_BPK=scores["top_ids"][..., : need.top],
+        top_logp_BPK=scores["top_logp"][..., : need.top],
+        lse_BP=scores["lse"],
+        entropy_BP=scores["entropy"] if need.entropy else None,
+        current_logp_BP=scores["current_logp"] if need.current else None,
+    )
+
+
+def _not_offered(need: Need, candidates: int) -> EngineError:
+    what = "full logits" if need.logits else f"{need.top} candidates of each position"
+    return EngineError(
+        f"this decode needs {what}; the bundle offers {candidates} candidates and no logits",
+        hint="export again without --no-logits"
+        + ("" if need.logits else f", or with --score-pack {need.top}"),
+    )

@@ -1,0 +1,90 @@
+"""Every family's network gives on ONNX Runtime what it gives on PyTorch.
+
+Legend: B rows, Q fed positions, C cache slots.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from dlmkit.need import Need
+from tests.engines.calls import feed
+from tests.export.compiled import network
+from tests.models.checkpoints import loaded
+
+CLOSE = {"atol": 3e-4, "rtol": 1e-4}
+PACK = Need(top=3, entropy=True, current=True)
+USUAL = ("llada_gqa_tied", "llada2_moe", "bd3lm_adaln")
+OTHERS = (
+    "bd3lm",
+    "dream",
+    "fast_dllm_v2",
+    "llada",
+    "llada_moe",
+    "llama_ar",
+    "nemotron_labs_diffusion",
+    "qwen2_ar",
+    "qwen2_ar_tied",
+    "qwen3_ar",
+    "qwen3_moe_ar",
+    "sdar",
+    "wedlm",
+)
+SHAPES = {"full": (2, 33, 0), "one": (1, 1, 0), "block": (2, 9, 7), "long cache": (1, 8, 24)}
+
+
+def calls(reference, rows, fed, slots):
+    """Random tokens at shuffled positions under ragged masks."""
+    torch.manual_seed(fed)
+    ids_BQ = torch.randint(0, 200, (rows, fed))
+    order = torch.stack([torch.randperm(slots + fed) for _ in range(rows)])
+    given = {"positions_BQ": order[:, slots:], "current_BS": ids_BQ}
+    given["mask_new_B1QQ"] = torch.rand(rows, 1, fed, fed) > 0.5
+    given["mask_new_B1QQ"] |= torch.eye(fed, dtype=torch.bool)
+    if slots:
+        old_BC = torch.randint(0, 200, (rows, slots))
+        given["past"] = feed(reference, old_BC, positions_BQ=order[:, :slots]).fresh
+        given["mask_past_B1QC"] = torch.rand(rows, 1, fed, slots) > 0.3
+    return ids_BQ, given
+
+
+def compare(name, opset):
+    reference, compiled = loaded(name, dtype="float32").network, network(name, opset=opset)
+    for shape in SHAPES.values():
+        ids_BQ, given = calls(reference, *shape)
+        expected, found = (feed(each, ids_BQ, **given) for each in (reference, compiled))
+        assert_close(expected.logits_BSV, found.logits_BSV, **CLOSE)
+        assert_close(expected.fresh.keys_YBGCE, found.fresh.keys_YBGCE, **CLOSE)
+        assert_close(expected.fresh.values_YBGCE, found.fresh.values_YBGCE, **CLOSE)
+        expected, found = (feed(each, ids_BQ, PACK, **given).pack for each in (reference, compiled))
+        assert torch.equal(expected.top_ids_BPK, found.top_ids_BPK)
+        for statistic in ("top_logp_BPK", "lse_BP", "entropy_BP", "current_logp_BP"):
+            assert_close(getattr(expected, statistic), getattr(found, statistic), **CLOSE)
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_the_call_is_the_same(name):
+    """Full and block passes, one row and several, any positions, ragged masks."""
+    compare(name, 23)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_call_is_the_same_for_all_families(name):
+    """The same for the rest of them."""
+    compare(name, 23)
+
+
+@pytest.mark.parametrize("name", ["llada_gqa_tied"])
+def test_the_decomposed_form_is_the_same(name):
+    """Shared key heads are folded, not copied."""
+    compare(name, 20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bd3lm_adaln", "llada", "llada2_moe", "sdar"])
+def test_the_decomposed_form_is_the_same_for_other_families(name):
+    """The same for other kinds of networks."""
+    compare(name, 20)
