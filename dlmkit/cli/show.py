@@ -86,4 +86,6 @@ def _print(facts: dict[str, Any]) -> None:
             cells = (each["name"], each["type"], default, each["doc"])
             table.add_row(*(escape(cell) for cell in cells))
         console.print(table)
+    for slot, value in facts.get("expands", {}).items():
+        console.print(escape(f"fills {slot}: {json.dumps(value)}"), highlight=False, soft_wrap=True)
     console.print()

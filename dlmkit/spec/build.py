@@ -6,7 +6,10 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlmkit.bundles import Bundle
 from dlmkit.component import Component, Option, options_of, problem_with
+from dlmkit.roles import Procedure
+from dlmkit.spec.bundles import BUNDLE, expanded
 from dlmkit.spec.kinds import Accepts, accepts, describe, is_slot, item_type, show
 from dlmkit.spec.names import NameFinder
 from dlmkit.spec.recipe import Recipe, join
@@ -137,7 +140,19 @@ class Builder:
             return FAILED
         entries = node.entries if isinstance(node, MappingNode) else {}
         options = {key: entry for key, entry in entries.items() if key != base.selector}
+        if BUNDLE in options and issubclass(base, Procedure):
+            options = self._unbundled(options, path)
+            if options is FAILED:
+                return FAILED
         return self.record(options, cls, path, node.mark, parts)
+
+    def _unbundled(self, entries: dict[str, tuple[Mark, Node]], path: str) -> Any:
+        """The entries of a procedure with its bundle expanded, or FAILED."""
+        mark, node = entries.pop(BUNDLE)
+        bundle = self._slot(node, Bundle, join(path, BUNDLE), [])
+        if bundle is FAILED:
+            return FAILED
+        return expanded(bundle, mark, entries, self.names.registry, self.problems)
 
     def _options(
         self,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from dlmkit.bundles import Bundle
 from dlmkit.component import Component, Option, options_of
 from dlmkit.spec.kinds import describe
 from dlmkit.spec.report import Source
@@ -43,7 +44,16 @@ def component_facts(cls: type[Component], registry: Registry) -> dict[str, Any]:
         "distribution": offer.distribution if offer else None,
         "doc": inspect.cleandoc(cls.__doc__ or ""),
         "options": [_option_facts(each, registry) for each in options_of(cls)],
+        **_expansion(cls, registry),
     }
+
+
+def _expansion(cls: type[Component], registry: Registry) -> dict[str, Any]:
+    """What a bundle stands for with its default options."""
+    if not issubclass(cls, Bundle) or any(each.required for each in options_of(cls)):
+        return {}
+    slots = cls().slots().items()
+    return {"expands": {name: plain(value, registry) for name, value in slots}}
 
 
 def _option_facts(each: Option, registry: Registry) -> dict[str, Any]:

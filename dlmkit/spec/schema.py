@@ -6,7 +6,10 @@ import typing
 from pathlib import Path
 from typing import Any, Literal
 
+from dlmkit.bundles import Bundle
 from dlmkit.component import Component, Option, options_of, union_members
+from dlmkit.roles import Procedure
+from dlmkit.spec.bundles import BUNDLE
 from dlmkit.spec.describe import summary
 from dlmkit.spec.documents import FORMAT, Document
 from dlmkit.spec.kinds import is_record, is_slot
@@ -58,9 +61,19 @@ def _component(cls: type[Component], registry: Registry) -> dict[str, Any]:
     schema = _object(cls, registry)
     selector = {"enum": _names(cls, registry), "description": summary(cls)}
     schema["properties"] = {cls.selector: selector, **schema["properties"]}
+    if issubclass(cls, Procedure) and BUNDLE in registry.roles():
+        _allow_bundle(schema)
     if DEFAULT_NAMES.get(cls.role) != cls.name:
         schema["required"] = [cls.selector, *schema["required"]]
     return schema
+
+
+def _allow_bundle(schema: dict[str, Any]) -> None:
+    """A bundle may give what is required otherwise."""
+    arm = {"$ref": f"#/definitions/{BUNDLE}"}
+    schema["properties"][BUNDLE] = {"description": summary(Bundle), **arm}
+    schema["anyOf"] = [{"required": schema["required"]}, {"required": [BUNDLE]}]
+    schema["required"] = []
 
 
 def _names(cls: type[Component], registry: Registry) -> list[str]:

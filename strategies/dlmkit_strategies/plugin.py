@@ -22,6 +22,7 @@ MODULES = (
     "background",
     "block_quota",
     "blocks",
+    "bundles",
     "cache",
     "certainty",
     "confidence",

@@ -1,0 +1,121 @@
+"""Bundles: methods whose parts in several slots share their options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+
+from dlmkit.bounds import above, at_least, at_most
+from dlmkit.bundles import Bundle
+from dlmkit.component import option
+from dlmkit_strategies.frontier import GrowingBlocks
+from dlmkit_strategies.ratio_rules import Everything, ReopenPlanned, ReopenRecorded
+from dlmkit_strategies.remdm import FillAndRefill, ReopenUnlikely
+from dlmkit_strategies.saber_rules import AboveMean, Backtrack
+
+__all__ = ["PathPlanning", "Rcr", "RefillLoop", "Saber"]
+
+_MAX_STEPS = 1024
+_STEPS = "steps for each block"
+_CURVE = "share of the masks left after the part r of the steps: 1 - r, cos(r pi/2), or 1 - r^2"
+Curve = Literal["linear", "cosine", "square"]
+
+
+@attrs.frozen
+class Saber(Bundle):
+    """Commit above the running mean, and take back what lost confidence.
+
+    Fills `blocks`, `transfer`, `revise` and `max_steps`.  Source: Saber (arXiv:2510.18165), n and
+    mu.
+    """
+
+    name = "saber"
+
+    length: int = option(128, doc="tokens in a block", check=at_least(1))
+    least: int = option(2, doc="fewest commits in each step (n)", check=at_least(2))
+    divisor: float = option(8.0, doc="commits for each reopened position (mu)", check=above(1))
+    rounding: Literal["up", "down"] = option("up", doc="how a part of a position counts")
+
+    def slots(self) -> Mapping[str, Any]:
+        """Blocks that stay open, the rule and its reviser."""
+        back = Backtrack(least=self.least, divisor=self.divisor, rounding=self.rounding)
+        return {
+            "blocks": GrowingBlocks(length=self.length),
+            "transfer": AboveMean(least=self.least),
+            "revise": (back,),
+            "max_steps": _MAX_STEPS,
+        }
+
+
+@attrs.frozen
+class Rcr(Bundle):
+    """Decide everything in each step, and reopen what was decided with the least confidence.
+
+    Fills `blocks`, `transfer`, `revise` and `max_steps`.  Source: RCR (arXiv:2508.13148).
+    """
+
+    name = "rcr"
+
+    length: int = option(32, doc="tokens in a block", check=at_least(1))
+    steps: int = option(16, doc=_STEPS, check=at_least(1), key="steps_per_block")
+    curve: Curve = option("linear", doc=_CURVE)
+
+    def slots(self) -> Mapping[str, Any]:
+        """Blocks that stay open, the rule and its reviser."""
+        return {
+            "blocks": GrowingBlocks(length=self.length),
+            "transfer": Everything(),
+            "revise": (ReopenRecorded(steps=self.steps, curve=self.curve),),
+            "max_steps": _MAX_STEPS,
+        }
+
+
+@attrs.frozen
+class PathPlanning(Bundle):
+    """Keep what scores best anywhere in the block, old or new, and leave the rest masked.
+
+    Fills `transfer`, `revise` and `max_steps`.  Source: P2 (arXiv:2502.03540), eta.
+    """
+
+    name = "path-planning"
+
+    steps: int = option(64, doc=_STEPS, check=at_least(1), key="steps_per_block")
+    curve: Curve = option("linear", doc=_CURVE)
+    eta: float = option(1.0, doc="weight of new positions; above 1 takes more back", check=above(0))
+
+    def slots(self) -> Mapping[str, Any]:
+        """The rule and its reviser."""
+        return {
+            "transfer": Everything(),
+            "revise": (ReopenPlanned(steps=self.steps, curve=self.curve, eta=self.eta),),
+            "max_steps": _MAX_STEPS,
+        }
+
+
+@attrs.frozen
+class RefillLoop(Bundle):
+    """Fill most of the block, then take back and refill the least likely tokens.
+
+    Fills `transfer`, `revise` and `max_steps`.  Source: the loop variant of ReMDM
+    (arXiv:2503.00307).
+    """
+
+    name = "refill-loop"
+
+    k: int = option(1, doc="tokens filled, taken back and refilled at a time", check=at_least(1))
+    fill: float = option(
+        0.875,
+        doc="share of the masks that is filled before the loop",
+        check=(at_least(0), at_most(1)),
+    )
+    loops: int = option(32, doc="times that tokens are taken back and refilled", check=at_least(0))
+
+    def slots(self) -> Mapping[str, Any]:
+        """The rule and its reviser, with the same options."""
+        return {
+            "transfer": FillAndRefill(k=self.k, fill=self.fill, loops=self.loops),
+            "revise": (ReopenUnlikely(k=self.k, fill=self.fill, loops=self.loops),),
+            "max_steps": _MAX_STEPS,
+        }
