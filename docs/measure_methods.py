@@ -1,0 +1,222 @@
+"""Measure every preset on the built-in verifier: `python docs/measure_methods.py`.
+
+Writes docs/reference/methods.json after each preset; a second run goes on where the first was
+stopped, and measures again what has changed since.  `python docs/write_methods.py` then writes
+the page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from statistics import fmean
+from typing import Any
+
+import click
+import torch
+from methods_data import DATA, Entry, Measurements, TaskResult, read, write
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dlmkit import Runner, load_spec
+from dlmkit.builtin import checkpoint_path
+from dlmkit.builtin.accuracy import held_out
+from dlmkit.builtin.evaluate import SEED
+from dlmkit.builtin.tasks import MASK, TASKS, Example
+from dlmkit.component import Component, options_of
+from dlmkit.errors import DlmkitError
+from dlmkit.plugins import get_plugins
+from dlmkit.spec import Document
+from dlmkit.spec.recipe import join, recipe_of
+
+GEN_LENGTH = 32
+"""Enough for every answer; presets are written for more, so their numbers are cut alike."""
+
+SCALED = {"length", "reach", "start", "steps", "steps_per_block"}
+"""Options that count positions or steps; they are divided like the length."""
+
+LEAST = 4
+SLOW = 20
+"""Passes for each prompt from which only the first half of the prompts is measured."""
+
+CHANGED = {"prophet": ["pipeline.exit[0].start=27", "pipeline.exit[0].length=5"]}
+"""Where dividing would say something else: the answer span is the last five positions."""
+
+CACHES = ("null", "prompt", "prefix", "dual", "dkv-decode")
+RULES = ("{use: quota, steps_per_block: 8}", "{use: threshold, threshold: 0.9}", "local-leap")
+
+
+def shortened(name: str) -> list[str]:
+    """The changes that cut a preset to `GEN_LENGTH`."""
+    document = load_spec(name)
+    factor = max(1, document.gen_length // GEN_LENGTH)
+    changes = [f"gen_length={GEN_LENGTH}"]
+    for part in recipe_of(document.pipeline, "pipeline").walk():
+        if isinstance(part.component, Component):
+            changes += _scaled(part.component, part.path, factor)
+    return changes + CHANGED.get(name, [])
+
+
+def _scaled(component: Component, path: str, factor: int) -> Iterator[str]:
+    for each in options_of(type(component)):
+        value = getattr(component, each.name)
+        if each.key in SCALED and type(value) is int and value > LEAST and factor > 1:
+            yield f"{join(path, each.key)}={max(LEAST, value // factor)}"
+
+
+def combinations() -> Iterator[tuple[str, list[str]]]:
+    """Every cache with some transfer rules, over blocks of eight."""
+    for cache in CACHES:
+        for rule in RULES:
+            names = (_name(rule), "no cache" if cache == "null" else cache)
+            blocks = "pipeline.blocks={use: fixed, length: 8}"
+            changes = [f"gen_length={GEN_LENGTH}", blocks, f"pipeline.cache={cache}"]
+            yield " with ".join(names), [*changes, f"pipeline.transfer={rule}"]
+
+
+def _name(rule: str) -> str:
+    return rule.removeprefix("{use: ").partition(",")[0]
+
+
+def measured(name: str, preset: str, changes: list[str], prompts: int) -> Entry:
+    """Decode the prompts of every task with a changed preset."""
+    try:
+        document = load_spec(preset, changes)
+        runner = Runner.load(document)
+    except DlmkitError as error:
+        return Entry(
+            name=name, changes=tuple(changes), spec_id="", tasks={}, refused={"*": _first(error)}
+        )
+    tasks, refused, count = {}, {}, prompts // len(TASKS)
+    for task in TASKS:
+        examples = held_out(task, count, SEED)
+        try:
+            tasks[task] = task_result(runner, examples, whole=bool(tasks))
+            count = len(tasks[task].solved)
+        except DlmkitError as error:
+            refused[task] = _first(error)
+    if not tasks and len(set(refused.values())) == 1:
+        refused = {"*": next(iter(refused.values()))}
+    return Entry(
+        name=name,
+        changes=tuple(changes),
+        spec_id=document.spec_id,
+        tasks=tasks,
+        refused=refused,
+    )
+
+
+def _first(error: DlmkitError) -> str:
+    return str(error).splitlines()[0]
+
+
+def task_result(runner: Runner, examples: list[Example], *, whole: bool) -> TaskResult:
+    """Decode one task's prompts in two batches; without `whole`, the second only if that is fast.
+
+    So a slow method is halved in its first task, and the other tasks follow.
+    """
+    half = -(-len(examples) // 2)
+    rows = decoded(runner, examples[:half], 0)
+    fast = fmean(row["passes"] for row in rows) <= SLOW
+    if half < len(examples) and (whole or fast):
+        rows += decoded(runner, examples[half:], half)
+    return TaskResult(
+        solved="".join(str(int(row["solved"])) for row in rows),
+        passes=tuple(row["passes"] for row in rows),
+        tokens=sum(row["tokens"] for row in rows),
+        fed=sum(row["fed"] for row in rows),
+        revised=sum(row["revised"] for row in rows),
+    )
+
+
+def decoded(runner: Runner, examples: list[Example], first: int) -> list[dict[str, Any]]:
+    """Decode some prompts in one batch; what came of each."""
+    infill = examples[0].whole_text
+    prompts = [example.prompt.replace(MASK, "<mask>") for example in examples]
+    ids = runner.encode(prompts, "infill" if infill else "chat")
+    decode, revised = runner.start(ids, infill=infill, first_sample=first), [0] * len(examples)
+    for record in decode:
+        for change in record.changes():
+            before = int(record.before_BN[change.row, change.position])
+            revised[change.row] += before != runner.mask_id
+    return [
+        {
+            "solved": example.solved_by(result.text),
+            "passes": sum(result.nfe.values()),
+            "tokens": result.tokens,
+            "fed": result.fed_positions,
+            "revised": count,
+        }
+        for example, result, count in zip(examples, decode.results(), revised, strict=True)
+    ]
+
+
+def weights() -> str:
+    """SHA-256 of the verifier's weights."""
+    files = sorted(checkpoint_path("verifier").glob("*.safetensors"))
+    return hashlib.sha256(b"".join(each.read_bytes() for each in files)).hexdigest()
+
+
+def known(prompts: int) -> dict[str, Entry]:
+    """Earlier entries that still hold: of the same weights and prompts."""
+    if not DATA.exists():
+        return {}
+    old = read()
+    if (old.weights, old.seed, old.prompts) != (weights(), SEED, prompts):
+        return {}
+    return {each.name: each for each in (*old.presets, *old.combinations)}
+
+
+def _current(entry: Entry | None, preset: str, changes: list[str]) -> bool:
+    """Whether an earlier entry is about the same spec."""
+    if entry is None or entry.refused or entry.changes != tuple(changes):
+        return False
+    document: Document = load_spec(preset, changes)
+    return entry.spec_id == document.spec_id
+
+
+@click.command()
+@click.option("--prompts", type=click.IntRange(4), default=200, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--only", multiple=True, help="Measure these presets again, and no other.")
+def main(prompts: int, threads: int, only: tuple[str, ...]) -> None:
+    """Measure what is not known yet."""
+    torch.set_num_threads(threads)
+    presets = [(name, name, shortened(name)) for name in sorted(get_plugins().presets)]
+    pairs = [(name, "llada", changes) for name, changes in combinations()]
+    old, found = known(prompts), {}
+    columns = TextColumn("{task.description:30}"), BarColumn(), MofNCompleteColumn()
+    console = Console(stderr=True)
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("measuring", total=len(presets) + len(pairs))
+        for name, preset, changes in (*presets, *pairs):
+            bar.update(task, description=name)
+            entry = old.get(name)
+            keep = name not in only if only and entry else _current(entry, preset, changes)
+            found[name] = entry if keep else measured(name, preset, changes, prompts)
+            _save(prompts, old | found, [each[0] for each in presets], [each[0] for each in pairs])
+            bar.advance(task)
+
+
+def _save(
+    prompts: int, found: dict[str, Entry | None], presets: list[str], pairs: list[str]
+) -> None:
+    def entries(names: list[str]) -> tuple[Entry, ...]:
+        return tuple(entry for name in names if (entry := found.get(name)) is not None)
+
+    write(
+        Measurements(
+            weights=weights(),
+            seed=SEED,
+            gen_length=GEN_LENGTH,
+            prompts=prompts,
+            presets=entries(presets),
+            combinations=entries(pairs),
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
