@@ -1,4 +1,4 @@
-"""The core's own plugin: procedure, torch engine, combinators, schedules, composition checks."""
+"""The core's own plugin: procedures, torch engine, combinators, schedules, composition checks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def dlmkit_components() -> Iterable[type[Component]]:
     """Offer the components that belong to no particular method."""
     from dlmkit.combinators import COMBINATORS
     from dlmkit.denoise import Denoise
+    from dlmkit.draft_verify.kernel import DraftVerify
     from dlmkit.engines.torch_engine import TorchEngine
     from dlmkit.schedules import Cosine, Exponential, Linear, Piecewise
 
-    return (Denoise, TorchEngine, *COMBINATORS, Linear, Cosine, Exponential, Piecewise)
+    return (Denoise, DraftVerify, TorchEngine, *COMBINATORS, Linear, Cosine, Exponential, Piecewise)
 
 
 @hookimpl

@@ -50,12 +50,13 @@ def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, Tensor]) -> tuple[Ten
 class Noise:
     """The random numbers of one step: `seed` below 2**32, `samples_B` int64 row identities.
 
-    `stream` in the methods names who draws, so that two components never share numbers.
+    `step` is a number, or one for each row (int64) where rows are in different steps.  `stream`
+    in the methods names who draws, so that two components never share numbers.
     """
 
     seed: int
     samples_B: Tensor
-    step: int
+    step: int | Tensor
 
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.seed < SEED_LIMIT:
@@ -79,13 +80,18 @@ class Noise:
         device = positions_BP.device
         pairs = (words + 1) // 2
         index_BPW = torch.arange(pairs, device=device).expand(*positions_BP.shape, pairs)
-        step = torch.tensor(self.step & _LOW, device=device)
+        step = self._step(device)
         tag = torch.tensor(zlib.crc32(stream.encode()), device=device)
         seed = torch.tensor(self.seed, device=device)
         counter = (index_BPW, positions_BP[..., None], step, tag)
         a, b, c, d = philox(counter, (seed, self.samples_B[:, None, None] & _LOW))
         both_BPW2 = torch.stack((_unit(a, b), _unit(c, d)), dim=-1)
         return both_BPW2.flatten(-2)[..., :words]
+
+    def _step(self, device: torch.device) -> Tensor:
+        if isinstance(self.step, Tensor):
+            return self.step[:, None, None] & _LOW
+        return torch.tensor(self.step & _LOW, device=device)
 
 
 def _unit(high: Tensor, low: Tensor) -> Tensor:

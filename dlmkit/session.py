@@ -30,6 +30,11 @@ from dlmkit.store import Store
 __all__ = ["Session"]
 
 
+@attrs.define
+class _Account:
+    counts: Counts = attrs.field(factory=Counts)
+
+
 class Session:
     """Runs plans on a network for one decode; `counts` says what was executed.
 
@@ -41,8 +46,19 @@ class Session:
     def __init__(self, network: Network, *, checked: bool | None = None) -> None:
         self.network = network
         self.checked = network.info.device.type == "cpu" if checked is None else checked
-        self.counts = Counts()
         self.store: Store | None = None
+        self._account = _Account()
+
+    def sibling(self) -> Session:
+        """A session with a store of its own on the same network; both share one account."""
+        twin = Session(self.network, checked=self.checked)
+        twin._account = self._account
+        return twin
+
+    @property
+    def counts(self) -> Counts:
+        """What was executed."""
+        return self._account.counts
 
     @property
     def info(self) -> NetworkInfo:
@@ -84,7 +100,8 @@ class Session:
             inputs = shadows.extend(inputs, ids_BN, canvas)
             need = attrs.evolve(need, current=True)
         output = self.network.forward(inputs, need)
-        self.counts = self.counts.plus(rows=inputs.ids_BQ.shape[0], fed=inputs.ids_BQ.numel())
+        rows, fed = inputs.ids_BQ.shape
+        self._account.counts = self.counts.plus(rows=rows, fed=rows * fed)
         if plan.commit_BQ is not None:
             keep_BQ, fresh = _repeat(plan.commit_BQ, repeat), _first(output.fresh, feed_BQ.shape[1])
             self._store(ids_BN).commit(fresh, feed_BQ, keep_BQ, ids_BQ)

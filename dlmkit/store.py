@@ -101,8 +101,12 @@ class Store:
         )
         return Store(room=copied, tag_BN=self.tag_BN.clone())
 
-    def rollback(self, saved: Store) -> None:
-        """Return to a snapshot, which stays usable."""
-        self.room.keys_YBGCE.copy_(saved.room.keys_YBGCE)
-        self.room.values_YBGCE.copy_(saved.room.values_YBGCE)
-        self.tag_BN = saved.tag_BN.clone()
+    def rollback(self, saved: Store, rows_B: Tensor | None = None) -> None:
+        """Return to a snapshot, which stays usable, in all rows or the chosen ones."""
+        if rows_B is None:
+            rows_B = torch.ones_like(self.tag_BN[:, 0], dtype=torch.bool)
+        where_B111 = rows_B[:, None, None, None]
+        keys, values = self.room.keys_YBGCE, self.room.values_YBGCE
+        keys.copy_(torch.where(where_B111, saved.room.keys_YBGCE, keys))
+        values.copy_(torch.where(where_B111, saved.room.values_YBGCE, values))
+        self.tag_BN = torch.where(rows_B[:, None], saved.tag_BN, self.tag_BN)

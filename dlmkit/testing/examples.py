@@ -10,6 +10,7 @@ import attrs
 
 from dlmkit.component import Component, Option, options_of, problem_with, union_members
 from dlmkit.testing.plain import PLAIN
+from dlmkit.testing.plain_drafting import PLAIN_DRAFTING
 
 __all__ = ["example_of", "values_for"]
 
@@ -104,7 +105,7 @@ def _records(cls: type[Any], offered: Sequence[type[Component]], depth: int) -> 
 def _components(
     base: type[Component], offered: Sequence[type[Component]], depth: int
 ) -> Iterator[Component]:
-    yield from (cls() for cls in PLAIN if issubclass(cls, base))
+    yield from (cls() for cls in (*PLAIN, *PLAIN_DRAFTING) if issubclass(cls, base))
     for cls in offered if depth < DEEPEST else ():
         if issubclass(cls, base):
             try:

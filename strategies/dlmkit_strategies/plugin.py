@@ -29,6 +29,7 @@ MODULES = (
     "credit",
     "curves",
     "deferral",
+    "draft_verify",
     "editing",
     "entropy_rules",
     "exits",

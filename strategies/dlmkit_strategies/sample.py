@@ -53,13 +53,24 @@ class Categorical(TokenSampler):
 
     def propose(self, prediction: Prediction, view: View) -> Tensor:
         """Return the token with the largest perturbed logit that is not the mask."""
-        logits_BPV = prediction.filtered.logits_BPV
-        assert logits_BPV is not None  # noqa: S101 - declared in `need`
-        wide_BPV = logits_BPV.double()
+        wide_BPV = _wide(prediction)
         if self.temperature > 0:
             noise_BPV = view.gumbel_BPV(self.name, wide_BPV.shape[-1])
             wide_BPV = wide_BPV + self.temperature * noise_BPV
         return _without_mask(wide_BPV, view.info.mask_id).argmax(dim=-1)
+
+    def law(self, prediction: Prediction, view: View) -> Tensor | None:
+        """The softmax that is drawn from; none at temperature 0."""
+        if self.temperature == 0:
+            return None
+        scaled_BPV = _wide(prediction) / self.temperature
+        return _without_mask(scaled_BPV, view.info.mask_id).log_softmax(dim=-1)
+
+
+def _wide(prediction: Prediction) -> Tensor:
+    logits_BPV = prediction.filtered.logits_BPV
+    assert logits_BPV is not None  # noqa: S101 - declared in `need`
+    return logits_BPV.double()
 
 
 def _without_mask(logits_BPV: Tensor, mask_id: int | None) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dlmkit.draft_verify.roles import Part
 from dlmkit.plugins import get_plugins
 from dlmkit.roles import Observer, Procedure, Strategy
 from dlmkit.schedules import Linear
@@ -20,7 +21,7 @@ CLASSES = [
     offer.cls
     for role in REGISTRY.roles()
     for offer in REGISTRY.offers(role)
-    if issubclass(offer.cls, (Strategy, Procedure, Observer))
+    if issubclass(offer.cls, (Strategy, Part, Procedure, Observer))
 ]
 VARIANTS = [
     Categorical(temperature=0.0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dlmkit.draft_verify.roles import Part
 from dlmkit.roles import Procedure, Strategy
 from dlmkit.testing.conformance.case import Check, ConformanceCase
 from dlmkit.testing.conformance.declared import DECLARED
@@ -55,6 +56,8 @@ def conformance_cases(
     promises = dict(DECLARED)
     if isinstance(component, Strategy):
         promises |= PURE | LOOPED
+    if isinstance(component, Part):
+        promises |= LOOPED
     if isinstance(component, Procedure):
         promises |= procedure_promises(networks or toy_networks_for(component))
     promises |= BY_ROLE.get(component.role, {})

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dlmkit.component import Component
-    from dlmkit.denoise import Denoise
     from dlmkit.models.arch import AttentionPattern
     from dlmkit.network import Network
+    from dlmkit.roles import Procedure
 
 __all__ = ["LOOPED", "decodes_of", "toy_networks", "toy_networks_for"]
 
@@ -35,7 +35,7 @@ def toy_networks_for(component: Component) -> dict[str, Network]:
     return toy_networks(int(attention is not None and attention.kind == "causal"), attention)
 
 
-def pipelines(strategy: Any) -> Iterator[Denoise]:
+def pipelines(strategy: Any) -> Iterator[Procedure]:
     """The strategy over one block, and over blocks of four."""
     yield pipeline_around(strategy, blocks=None)
     if strategy.role != "blocks":

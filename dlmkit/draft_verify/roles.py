@@ -1,0 +1,265 @@
+"""The roles of a draft-verify procedure: one base class for each of its questions.
+
+A round drafts, looks, judges, and writes.  As in `dlmkit.roles`, a part is a frozen component
+whose method is pure: tensors in, tensors out, each row as if it were alone, ties to the lowest
+index.  What a drafter keeps between rounds is held by the `DraftRun` that it begins.
+
+Legend: B rows, N canvas positions, E entries, X states fed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import attrs
+
+from dlmkit.component import Component
+from dlmkit.need import Need
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from dlmkit.canvas import Canvas
+    from dlmkit.draft_verify.draft import Draft
+    from dlmkit.draft_verify.evidence import Evidence
+    from dlmkit.draft_verify.round import Round, RoundResult, Setting
+    from dlmkit.draft_verify.verdict import Resolution, Verdict
+    from dlmkit.models.tokenizer import Tokenizer
+    from dlmkit.network import NetworkInfo
+    from dlmkit.outcome import Outcome
+    from dlmkit.records import StepRecord
+
+__all__ = [
+    "Bonus",
+    "Bridge",
+    "Carried",
+    "DraftRun",
+    "DraftSchedule",
+    "Drafter",
+    "Ends",
+    "Judge",
+    "Look",
+    "Part",
+    "Refiner",
+    "Resolver",
+    "Scope",
+    "Sight",
+]
+
+Order = Literal["position", "reveal"]
+"""From left to right, or in the order in which drafts were revealed."""
+
+
+class Part(Component):
+    """What every part declares beside its options, so that a spec can be checked.
+
+    `need`: statistics of the verifier that it reads.  `laws`: whether it reads the drafter's
+    whole distributions.  `requires`: what must hold of the verifier, `causal` attention.
+    """
+
+    need: ClassVar[Need] = Need()
+    laws: ClassVar[bool] = False
+    requires: ClassVar[frozenset[str]] = frozenset()
+
+    def needs(self) -> Need:
+        """Statistics this object reads with its options; by default those of its class."""
+        return self.need
+
+
+class DraftRun(ABC):
+    """A drafter at work on one decode."""
+
+    @abstractmethod
+    def draft(self, start: Round) -> Generator[StepRecord, None, Draft]:
+        """Yield a record after each forward pass (of phase `draft`), then return the draft.
+
+        Rows without budget draft nothing.  Entries lie where the canvas has a mask.
+        """
+
+    def settle(self, result: RoundResult) -> None:  # noqa: B027 - most remember nothing
+        """Take note of what became of the draft; called once after each round."""
+
+
+class Drafter(Part):
+    """Guesses what comes next.
+
+    `order`: whether drafts come from left to right (`position`) or in any order (`reveal`);
+    `branches`: whether a node may have brothers; `alone`: whether every node writes one entry;
+    `needs_view` names the views whose evidence it carries to the next round (empty: none).
+    """
+
+    role = "draft"
+    order: ClassVar[Order] = "reveal"
+    branches: ClassVar[bool] = False
+    needs_view: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def begin(self, setting: Setting) -> DraftRun:
+        """Set out on a decode."""
+
+    def sampled(self) -> bool:
+        """Whether its tokens are drawn from the laws that it reports."""
+        return False
+
+    def one_shot(self) -> bool:
+        """Whether every entry was proposed without knowledge of the others."""
+        return False
+
+
+class Refiner(Part):
+    """Changes a draft before it is checked: cuts, reorders, merges."""
+
+    role = "refine"
+
+    @abstractmethod
+    def refine(self, draft: Draft, start: Round) -> Draft:
+        """Return the new draft."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Look:
+    """What the verifier is fed, and which of it rates which entry.
+
+    `tokens_BXN` are canvases, each a row of one pass; `rates_BE` int64 is the state whose
+    prediction rates an entry; `before_BX` int64 the state that each comes after, -1 for the
+    canvas itself, where states stand for the verifier's own steps one after the other (None: there
+    is one state, and it is seen through the window of the canvas).
+
+    How an entry is rated: `masked` where it is hidden in the state, `hidden` by a query of its own
+    that does not see it, `causal` by what lies to its left only, `seen` in plain sight.
+    """
+
+    tokens_BXN: Tensor
+    rates_BE: Tensor
+    before_BX: Tensor | None = None
+    entries: Literal["masked", "hidden", "causal", "seen"] = "masked"
+
+
+class Sight(Part):
+    """Which states the verifier is shown.
+
+    `steps`: whether it shows the state before every node, alone, so that the verifier's own step
+    from there can be compared.
+    """
+
+    role = "view"
+    steps: ClassVar[bool] = False
+
+    @abstractmethod
+    def look(self, draft: Draft, start: Round) -> Look:
+        """Return what is fed; at least one state."""
+
+
+class Judge(Part):
+    """Rates each entry against the verifier's evidence.
+
+    `needs_steps`: it compares with the verifier's own steps.  `exact`: with a scope that stops at
+    the first failure, what is emitted follows the verifier's law; `drawn`: only if drafts are
+    drawn from the laws that the drafter reports.
+    """
+
+    role = "judge"
+    needs_steps: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
+    drawn: ClassVar[bool] = False
+
+    @abstractmethod
+    def judge(self, draft: Draft, evidence: Evidence, start: Round) -> Verdict:
+        """Return which entries pass, and the verifier's token for each."""
+
+
+class Scope(Part):
+    """How far a failure reaches.
+
+    `order` is that in which a failure stops all that follows; None: it concerns itself only.
+    """
+
+    role = "scope"
+    order: Order | None = None
+
+    @abstractmethod
+    def limit(self, draft: Draft, ok_BE: Tensor) -> Tensor:
+        """Return the entries that pass in the light of the others, bool, a subset of `ok_BE`."""
+
+
+class Resolver(Part):
+    """What is written where an entry passed, and where it did not."""
+
+    role = "resolve"
+
+    @abstractmethod
+    def resolve(self, draft: Draft, passed_BE: Tensor, verdict: Verdict) -> Resolution:
+        """Return which entries are kept and which are corrected."""
+
+
+class Bonus(Part):
+    """Which rows the verifier decides more in, out of the same pass."""
+
+    role = "bonus"
+
+    @abstractmethod
+    def rows(self, draft: Draft, resolution: Resolution) -> Tensor:
+        """Return the rows that take the verifier's own step from where the round has led, bool."""
+
+
+class DraftSchedule(Part):
+    """How long each row drafts.
+
+    A schedule keeps one number for each row, its level, which `after` moves and `budget` reads.
+    """
+
+    role = "schedule"
+
+    @abstractmethod
+    def start(self) -> float:
+        """The level of every row in the first round."""
+
+    def after(self, level_B: Tensor, result: RoundResult) -> Tensor:
+        """The level of the next round, float64; by default the same."""
+        return level_B
+
+    def budget(self, level_B: Tensor) -> Tensor:
+        """Steps that a row may draft at this level, int64; by default the level, rounded down."""
+        return level_B.long()
+
+    def goes_on(self, outcome: Outcome, start: Round) -> Tensor | None:
+        """Rows that draft on after this step, bool; None: all."""
+        return None
+
+
+@attrs.frozen(kw_only=True)
+class Ends:
+    """The ends of a bridge: `home` has the tokens of the canvas, `away` those of the drafter."""
+
+    home: Tokenizer
+    away: Tokenizer
+    away_info: NetworkInfo
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Carried:
+    """What came back over a bridge.
+
+    `tokens_BN`: the canvas with drafted tokens where they could be mapped; `lost_B` int64: drafted
+    tokens that could not be.
+    """
+
+    tokens_BN: torch.Tensor
+    lost_B: torch.Tensor
+
+
+class Bridge(Part):
+    """Carries a canvas between two vocabularies."""
+
+    role = "bridge"
+
+    @abstractmethod
+    def away(self, canvas: Canvas, ends: Ends) -> Canvas:
+        """Return the canvas in the drafter's tokens, its masks in the same places of the text."""
+
+    @abstractmethod
+    def home(self, canvas: Canvas, before: Canvas, after: Canvas, ends: Ends) -> Carried:
+        """Return what a drafter wrote between `before` and `after`, in the canvas's tokens."""

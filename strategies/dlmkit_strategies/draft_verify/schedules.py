@@ -1,0 +1,164 @@
+"""Schedules: how many steps each row drafts before the verifier is asked.
+
+Legend: B rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from dlmkit.bounds import above, at_least, at_most
+from dlmkit.component import option
+from dlmkit.draft_verify.roles import DraftSchedule
+from dlmkit.draft_verify.round import Round, RoundResult
+from dlmkit.outcome import Outcome
+
+__all__ = ["AdaptiveLength", "EveryBlocks", "Fixed", "GrowAndShrink", "UntilUnsure"]
+
+_STEPS = "drafting steps in a round"
+
+
+@attrs.frozen
+class Fixed(DraftSchedule):
+    """The same number of steps in every round.
+
+    Source: DualDiffusion (arXiv:2604.05250).
+    """
+
+    name = "fixed"
+
+    steps: int = option(4, doc=_STEPS, check=at_least(1))
+
+    def start(self) -> float:
+        """That number."""
+        return self.steps
+
+
+def _ordered(options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    least, most = options["least"], options["most"]
+    if least is not None and most is not None and least > most:
+        yield "least", f"least {least} is greater than most {most}", "swap them"
+
+
+@attrs.frozen
+class GrowAndShrink(DraftSchedule):
+    """One step more after a draft that was kept whole, fewer after one that failed.
+
+    Source: the heuristic schedule of assisted generation in transformers (+2, -1), and additive
+    increase as in arXiv:2211.17192.
+    """
+
+    name = "aimd"
+
+    first: int = option(4, doc="steps in the first round", check=at_least(1))
+    more: int = option(1, doc="steps added after a draft that was kept whole", check=at_least(1))
+    less: int = option(1, doc="steps taken off after one that was not", check=at_least(1))
+    least: int = option(1, doc="fewest steps", check=at_least(1))
+    most: int = option(16, doc="most steps", check=at_least(1))
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """The bounds must be in order."""
+        return _ordered(options)
+
+    def start(self) -> float:
+        """The first round's number."""
+        return min(max(self.first, self.least), self.most)
+
+    def after(self, level_B: Tensor, result: RoundResult) -> Tensor:
+        """Up or down in rows that drafted."""
+        moved_B = torch.where(result.whole_B, level_B + self.more, level_B - self.less)
+        return torch.where(result.proposed_B > 0, moved_B.clamp(self.least, self.most), level_B)
+
+
+@attrs.frozen
+class AdaptiveLength(DraftSchedule):
+    """A moving average of what was kept lately, and some steps more.
+
+    Source: DiffuSpec (arXiv:2510.02358), adaptive draft-length controller.
+    """
+
+    name = "adl"
+
+    first: int = option(4, doc="steps in the first round", check=at_least(1))
+    share: float = option(
+        0.5, doc="weight of the latest round in the average", check=(above(0), at_most(1))
+    )
+    beyond: int = option(1, doc="steps beyond the average", check=at_least(0))
+    least: int = option(1, doc="fewest steps", check=at_least(1))
+    most: int = option(16, doc="most steps", check=at_least(1))
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """The bounds must be in order."""
+        return _ordered(options)
+
+    def start(self) -> float:
+        """The average that gives the first round its number."""
+        return max(self.first - self.beyond, 0)
+
+    def after(self, level_B: Tensor, result: RoundResult) -> Tensor:
+        """Move the average in rows that drafted."""
+        kept_B = result.kept_B.to(level_B.dtype)
+        moved_B = (1 - self.share) * level_B + self.share * kept_B
+        return torch.where(result.proposed_B > 0, moved_B, level_B)
+
+    def budget(self, level_B: Tensor) -> Tensor:
+        """The average, rounded up, and the steps beyond it."""
+        return (level_B.ceil().long() + self.beyond).clamp(self.least, self.most)
+
+
+@attrs.frozen
+class UntilUnsure(DraftSchedule):
+    """Draft on while the drafter is sure of what it writes.
+
+    Source: the confidence stop of assisted generation in transformers, whose threshold is 0.4.
+    """
+
+    name = "lowconf-stop"
+
+    threshold: float = option(
+        0.4, doc="confidence of a step's least sure token below which drafting ends"
+    )
+    most: int = option(16, doc="most steps", check=at_least(1))
+
+    def start(self) -> float:
+        """The bound."""
+        return self.most
+
+    def goes_on(self, outcome: Outcome, start: Round) -> Tensor:
+        """Rows whose least sure new token is sure enough."""
+        sure_BP = torch.where(outcome.commit_BP, outcome.confidence_BP, torch.inf)
+        return sure_BP.amin(dim=1) >= self.threshold
+
+
+@attrs.frozen
+class EveryBlocks(DraftSchedule):
+    """Draft until so many of the drafter's blocks are filled.
+
+    Source: dlmkit, after the block-wise verification of DualDiffusion's code.
+    """
+
+    name = "every-k-blocks"
+
+    blocks: int = option(1, doc="blocks filled in a round", check=at_least(1))
+    most: int = option(64, doc="most steps", check=at_least(1))
+
+    def start(self) -> float:
+        """The bound."""
+        return self.most
+
+    def goes_on(self, outcome: Outcome, start: Round) -> Tensor:
+        """Rows with a mask left in the blocks of this round."""
+        view, canvas = outcome.view, start.canvas
+        masked_BN = outcome.after_BN == canvas.mask_id
+        width = view.block.width
+        first_B = torch.where(canvas.masked_BN, canvas.columns_N, canvas.tokens_BN.shape[1]).amin(1)
+        begin_B = first_B - (first_B - canvas.start_B) % width
+        within_BN = canvas.columns_N < (begin_B + self.blocks * width)[:, None]
+        return (masked_BN & within_BN).any(dim=1)
