@@ -131,14 +131,13 @@ class Rewriter:
 
     def _find_twin(self, token: int) -> int | None:
         source, target = self.source, self.target
-        if token in source.end_ids:
-            return target.end_ids[0] if target.end_ids else None
         spelling = source.tokenizer.token(token)
         found = None if spelling is None else target.tokenizer.token_id(spelling)
-        if found is None or found == target.mask_id or token == source.mask_id:
-            return None
-        same = source.text([token]) == target.text([found])
-        return found if same and source.is_special(token) == target.is_special(found) else None
+        if found is not None and token != source.mask_id and found != target.mask_id:
+            same = source.text([token]) == target.text([found])
+            if same and source.is_special(token) == target.is_special(found):
+                return found
+        return target.end_ids[0] if token in source.end_ids and target.end_ids else None
 
     def _through_text(self, ids: Sequence[int]) -> list[int] | None:
         text = self.source.text(ids)
