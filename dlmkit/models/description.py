@@ -42,6 +42,12 @@ class CheckpointDescription:
     tokenizer: Tokenizer | None
     tensors: tuple[StoredTensor, ...]
 
+    @property
+    def architecture(self) -> str:
+        """What the config calls the model; some old configs do not say."""
+        stated = self.config.fields.get("architectures")
+        return self.config.architecture if stated is not None else "not stated"
+
     def empty_network(self) -> TextModule:
         """Build the network without memory for its weights."""
         with torch.device("meta"):

@@ -79,6 +79,10 @@ class ModelFamily(Component):
     def names(self, arch: ArchSpec) -> NameMap:
         """Map the names in this family's files to the shared decoder's parameters."""
 
+    def logit_shift(self) -> int:
+        """1 where row i-1 predicts token i; by default that of the conventions."""
+        return self.defaults.logit_shift
+
     def network(self, arch: ArchSpec) -> TextModule:
         """Build the module that `names` maps to; the shared decoder unless overridden."""
         from dlmkit.models.decoder import Decoder  # torch is slow to import

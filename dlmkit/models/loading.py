@@ -42,7 +42,7 @@ class Checkpoint:
             head_dim=known.arch.head_dim,
             dtype=weight.dtype,
             device=weight.device,
-            logit_shift=known.family.defaults.logit_shift,
+            logit_shift=known.family.logit_shift(),
             parameters=sum(value.numel() for value in self.decoder.parameters()),
             engine=engine,
         )
@@ -55,7 +55,7 @@ class Checkpoint:
             path=known.path,
             revision=known.revision,
             family=known.family.name,
-            architecture=known.config.architecture,
+            architecture=known.architecture,
             special_ids=known.special_ids,
             dtype_reason=self.dtype_reason,
         )

@@ -41,9 +41,9 @@ class Release:
     stock: str
     architecture: str
     family: str
-    fields: dict = {}
-    sizes: dict = {}
-    renamed: dict = {}
+    fields: dict = attrs.field(factory=dict)
+    sizes: dict = attrs.field(factory=dict)
+    renamed: dict = attrs.field(factory=dict)
     named: object = None
     attention: tuple = ("full", None)
     shift: int = 0

@@ -101,8 +101,9 @@ def toy_info() -> NetworkInfo:
 def attention_for(component: Component) -> AttentionPattern | None:
     """The attention that a component needs in order to work; None: any."""
     required = {name for part in parts(component) for name in getattr(part, "requires", ())}
-    if "block-causal" in required:
-        return AttentionPattern(kind="block-causal", block=BLOCK)
+    for kind in ("block-causal", "prefix-causal"):
+        if kind in required:
+            return AttentionPattern(kind=kind, block=BLOCK)
     if "causal" in required:
         return AttentionPattern(kind="causal")
     return None

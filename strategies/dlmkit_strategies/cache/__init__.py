@@ -1,6 +1,7 @@
 """Cache policies: what is computed in a step, and what is read from the key/value store."""
 
 from dlmkit_strategies.cache.causal import BlockCausal
+from dlmkit_strategies.cache.causal_prefix import CausalPrefix
 from dlmkit_strategies.cache.delayed import DelayedDecode
 from dlmkit_strategies.cache.free import FreeCache
 from dlmkit_strategies.cache.greedy import DelayedGreedy
@@ -12,6 +13,7 @@ from dlmkit_strategies.cache.sub_block import SubBlock
 
 __all__ = [
     "BlockCausal",
+    "CausalPrefix",
     "DelayedDecode",
     "DelayedGreedy",
     "Dual",

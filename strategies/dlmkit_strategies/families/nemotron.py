@@ -6,7 +6,7 @@ Nemotron-Labs-Diffusion (NVIDIA, 2026) and Efficient-DLM (Fu et al., arXiv:2512.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
@@ -26,24 +26,54 @@ __all__ = ["EfficientDlm", "Nemotron"]
 
 _BLOCK = "positions decoded together, after a causal prefix; null takes the config's, else 32"
 
+Mode = Literal["diffusion", "causal"]
+_MODE = "decode blocks freely after a causal prefix, or as the causal model in the same weights"
+
 
 @attrs.frozen
-class Nemotron(ModelFamily):
-    """Nemotron-Labs-Diffusion: YaRN, queries scaled by position, prefix causal, block free.
+class TwoModes(ModelFamily):
+    """What both have in common: which of the two models in the weights is used.
 
-    Row i predicts token i in the block; rows of the causal prefix predict the next token.
+    In self-speculation one drafts and the other verifies: name the checkpoint twice in `models`.
     """
+
+    block: int | None = option(None, doc=_BLOCK, check=at_least(1))
+    mode: Mode = option("diffusion", doc=_MODE)
+
+    def logit_shift(self) -> int:
+        """Causal rows predict the next token, free ones their own."""
+        return int(self.mode == "causal")
+
+    def pattern(self, config: Config) -> AttentionPattern:
+        """Causal, or a free block of that many positions after a causal prefix."""
+        if self.mode == "causal":
+            return AttentionPattern(kind="causal")
+        block = self.block or config.integer("block_size", default=32)
+        return AttentionPattern(kind="prefix-causal", block=block)
+
+    def names(self, arch: ArchSpec) -> NameMap:
+        """Map `encoder` and `diffusion_head`; accept the names of Llama and Qwen too."""
+        return NameMap(
+            (
+                Rename("encoder.{tail}", "model.{tail}"),
+                Rename("diffusion_head.weight", "lm_head.weight"),
+                *llama_names().rules,
+            )
+        )
+
+
+@attrs.frozen
+class Nemotron(TwoModes):
+    """Nemotron-Labs-Diffusion: YaRN, queries scaled by position, prefix causal, block free."""
 
     name = "nemotron-diffusion"
     architectures = ("NemotronLabsDiffusionModel",)
     defaults = FamilyDefaults(mask_id=100, eos_ids=(11,))
 
-    block: int | None = option(None, doc=_BLOCK, check=at_least(1))
-
     def arch(self, config: Config) -> ArchSpec:
         """Read the config, which is that of Ministral 3."""
         config.require({"attention_bias": False}, config.architecture)
-        arch = llama_arch(config, _prefix_causal(config, self.block))
+        arch = llama_arch(config, self.pattern(config))
         nested = config.nested("rope_parameters", "rope_scaling")
         beta = nested.number("llama_4_scaling_beta", default=0)
         if not beta:
@@ -51,13 +81,9 @@ class Nemotron(ModelFamily):
         original = nested.integer("original_max_position_embeddings")
         return attrs.evolve(arch, query_scale=QueryScale(beta=beta, original=original))
 
-    def names(self, arch: ArchSpec) -> NameMap:
-        """Map `encoder` and `diffusion_head`."""
-        return _encoder_names()
-
 
 @attrs.frozen
-class EfficientDlm(ModelFamily):
+class EfficientDlm(TwoModes):
     """Efficient-DLM: the layout of Qwen3 (Qwen2.5 for 1.5B), prefix causal, block free.
 
     `model_type` says `qwen3`, which would decode it autoregressively without an error.
@@ -75,30 +101,9 @@ class EfficientDlm(ModelFamily):
         added_tokens=QWEN3_ADDED_TOKENS,
     )
 
-    block: int | None = option(None, doc=_BLOCK, check=at_least(1))
-
     def arch(self, config: Config) -> ArchSpec:
         """Read the config; a bias on q, k and v marks the Qwen2.5 layout."""
-        pattern = _prefix_causal(config, self.block)
+        pattern = self.pattern(config)
         if config.flag("attention_bias"):
             return llama_arch(config, pattern, qkv_bias=True)
         return qwen3_arch(config, pattern)
-
-    def names(self, arch: ArchSpec) -> NameMap:
-        """Accept the names of Nemotron-Labs-Diffusion and those of Qwen."""
-        return _encoder_names()
-
-
-def _prefix_causal(config: Config, stated: int | None) -> AttentionPattern:
-    block = stated or config.integer("block_size", default=32)
-    return AttentionPattern(kind="prefix-causal", block=block)
-
-
-def _encoder_names() -> NameMap:
-    return NameMap(
-        (
-            Rename("encoder.{tail}", "model.{tail}"),
-            Rename("diffusion_head.weight", "lm_head.weight"),
-            *llama_names().rules,
-        )
-    )
