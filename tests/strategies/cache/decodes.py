@@ -45,6 +45,7 @@ POLICIES = {
     "prompt": Prompt(),
     "prompt-seeing": Prompt(isolated=False),
     "free-cache": FreeCache(),
+    "free-cache-settled": FreeCache(settle=True),
     "dkv-decode": DelayedDecode(refresh=3),
     "dkv-used": DelayedDecode(refresh=3, whole=1, keep="used"),
     "dkv-both": DelayedDecode(refresh=3, whole=1, keep="both"),

@@ -143,6 +143,16 @@ def test_free_cache_freezes_the_last_commits_of_a_block_as_masks():
     assert [0, 0, per_step, per_step, 2 * per_step, 2 * per_step] == stale
 
 
+def test_a_settled_free_cache_reads_no_mask():
+    """What a block's last step decided is computed with the next block's first pass."""
+    _, session = decode(POLICIES["free-cache-settled"], [PROMPTS[0]], steps=2)
+    for each in session.passes:
+        assert not bool((each["read_BN"] & (each["tags_BN"] != each["tokens_BN"])).any())
+    plain = decode(POLICIES["free-cache"], [PROMPTS[0]], steps=2)[1].counts
+    more = session.counts.fed_positions - plain.fed_positions
+    assert (plain.forwards, 2 * BLOCK // 2) == (session.counts.forwards, more)
+
+
 def test_a_bound_on_stale_reads_holds():
     """With `stale`, a policy never reads more outdated tokens than allowed."""
     for bound in (0, 1, 3):
