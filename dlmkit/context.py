@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -10,15 +11,22 @@ from dlmkit.errors import RequestError
 from dlmkit.records import Counts
 from dlmkit.session import Session
 
+if TYPE_CHECKING:
+    from dlmkit.models.tokenizer import Tokenizer
+
 __all__ = ["Context"]
 
 
 @attrs.frozen
 class Context:
-    """One decode's sessions by the names that the spec gives its models, and its seed."""
+    """One decode's sessions by the names that the spec gives its models, and its seed.
+
+    `tokenizers` are those of the models, by the same names; None where a model has none.
+    """
 
     sessions: Mapping[str, Session]
     seed: int = 0
+    tokenizers: Mapping[str, Tokenizer | None] = attrs.field(factory=dict)
 
     def session(self, name: str) -> Session:
         """Return the session of a model.

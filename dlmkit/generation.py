@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
+from dlmkit.draft_verify.ledger import Ledger, LedgerKeeper
 from dlmkit.engine import LoadedModel, find_engine
 from dlmkit.errors import ModelError
 from dlmkit.models.loading import load_model
@@ -193,7 +194,8 @@ class Runner:
             first_sample=first_sample,
         )
         sessions = {name: Session(model.network) for name, model in self.models.items()}
-        return Decode(self, Context(sessions, seed), canvas, keep_given=infill)
+        tokenizers = {name: model.tokenizer for name, model in self.models.items()}
+        return Decode(self, Context(sessions, seed, tokenizers), canvas, keep_given=infill)
 
 
 class Decode:
@@ -209,6 +211,7 @@ class Decode:
         self._keep_given = keep_given
         self._live: dict[str, list[Tensor]] = {name: [] for name in runner.models}
         self._passes = PassLog()
+        self._ledgers = LedgerKeeper()
         self._records = runner.document.pipeline.steps(context, canvas)
 
     def __iter__(self) -> Iterator[StepRecord]:
@@ -228,6 +231,7 @@ class Decode:
             self.seconds += perf_counter() - started
         self._live[record.network].append(record.live_B)
         self._passes.add(record)
+        self._ledgers.add(record)
         return record
 
     def results(self) -> list[Result]:
@@ -243,6 +247,7 @@ class Decode:
         left = self.canvas.masked_BN.sum(dim=1).tolist()
         given = (self.canvas.given_BN & self.canvas.inside_BN).sum(dim=1).tolist()
         weighted = self._weighted()
+        ledgers: Sequence[Ledger | None] = self._ledgers.ledgers() or [None] * rows
         document, spec_id = self.runner.document, self.runner.document.spec_id
         found = []
         for row in range(rows):
@@ -256,6 +261,7 @@ class Decode:
                     nfe={name: each[row] for name, each in nfe.items()},
                     fed_positions=fed,
                     weighted_nfe=weighted[row],
+                    ledger=ledgers[row],
                     seconds=self.seconds,
                     masks_left=left[row],
                     batch_size=rows,

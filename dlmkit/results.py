@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
+
+if TYPE_CHECKING:
+    from dlmkit.draft_verify.ledger import Ledger
 
 __all__ = ["Result"]
 
@@ -21,7 +24,7 @@ class Result:
     `dlmkit profile` measured, as if it had been decoded alone, in units of a pass of the home
     network over its canvas; None where that was not measured.  `masks_left` counts positions that
     were never decided (after a stop rule).  `seconds` is the wall time of the row's batch of
-    `batch_size` rows.
+    `batch_size` rows.  `ledger` says what became of drafts; None where none were made.
     """
 
     text: str
@@ -36,6 +39,7 @@ class Result:
     spec_id: str
     seed: int
     weighted_nfe: float | None = None
+    ledger: Ledger | None = None
 
     @property
     def tokens_per_forward(self) -> float:
@@ -57,4 +61,5 @@ class Result:
             "masks_left": self.masks_left,
             "batch_size": self.batch_size,
             "weighted_nfe": None if self.weighted_nfe is None else round(self.weighted_nfe, 4),
+            "ledger": None if self.ledger is None else self.ledger.as_json(),
         }

@@ -47,5 +47,6 @@ def test_json_holds_every_number():
         "masks_left": 0,
         "batch_size": 2,
         "weighted_nfe": 5.25,
+        "ledger": None,
     }
     assert expected == RESULT.as_json()
