@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from dlmkit.models.derivation import Derivation
     from dlmkit.models.family import ModelFamily
+    from dlmkit.models.reach import RopeScaling
     from dlmkit.models.special_ids import SpecialIds
     from dlmkit.models.tokenizer import Tokenizer
     from dlmkit.network import Network
@@ -45,6 +46,7 @@ class LoadOptions:
     progress: Callable[[int, int], None] | None = None
     family: ModelFamily | None = None
     families: Iterable[type[ModelFamily]] | None = None
+    rope: RopeScaling | None = None
 
 
 @attrs.frozen(kw_only=True)

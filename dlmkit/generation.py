@@ -96,6 +96,7 @@ class Runner:
                 revision=ref.revision,
                 local_files_only=ref.local_files_only,
                 mask_id=ref.mask_id,
+                rope=ref.rope,
                 progress=progress,
             )
         for name, ref in document.models.items():

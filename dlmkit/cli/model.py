@@ -57,6 +57,7 @@ def inspect(
     options = LoadOptions(
         family=source.family,
         mask_id=source.mask_id,
+        rope=source.rope,
         revision=source.revision,
         local_files_only=source.local_files_only,
     )

@@ -67,6 +67,7 @@ def describe_checkpoint(reference: str, options: LoadOptions) -> CheckpointDescr
     family = options.family or _family(config, options.families)
     tensors = list_tensors(located.path)
     arch = family.describe(config, tensors)
+    arch = arch if options.rope is None else options.rope.stretch(arch)
     tokenizer = load_tokenizer(located.path, family.defaults)
     return CheckpointDescription(
         reference=reference,

@@ -38,9 +38,9 @@ def canonical(document: Document, registry: Registry) -> dict[str, Any]:
 
 
 def _model(ref: ModelRef, registry: Registry) -> dict[str, Any]:
-    """What of a model decides the tokens; a family or a derivation only where named."""
+    """What of a model decides the tokens; what is seldom named only where it is."""
     plain = {"repo": ref.repo, "revision": ref.revision, "mask_id": ref.mask_id}
-    stated = {"family": ref.family, "derive": ref.derive}
+    stated = {"family": ref.family, "derive": ref.derive, "rope": ref.rope}
     named = {key: value for key, value in stated.items() if value is not None}
     return plain | {key: _plain(value, None, registry) for key, value in named.items()}
 

@@ -12,6 +12,7 @@ from dlmkit.component import option
 from dlmkit.engine import Engine
 from dlmkit.models.derivation import Derivation
 from dlmkit.models.family import ModelFamily
+from dlmkit.models.reach import RopeScaling
 from dlmkit.roles import Procedure
 from dlmkit.spec.report import Problem
 
@@ -50,6 +51,9 @@ class ModelRef:
     )
     mask_id: int | None = option(
         None, doc="id of the mask token where the checkpoint does not say", check=at_least(0)
+    )
+    rope: RopeScaling | None = option(
+        None, doc="makes texts possible that are longer than the trained context; null: none"
     )
     local_files_only: bool = option(False, doc="never ask the hub; fail if a file is not here")
 

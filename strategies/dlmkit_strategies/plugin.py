@@ -48,6 +48,7 @@ MODULES = (
     "ratio_rules",
     "remdm",
     "saber_rules",
+    "rope",
     "sample",
     "stability",
     "stop",

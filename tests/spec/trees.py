@@ -41,7 +41,7 @@ class Trees:
         values = {
             each.name: self._option(each, depth)
             for each in options_of(cls)
-            if each.required or self.draw(st.booleans())
+            if each.required or (self._members(each, depth - 1) and self.draw(st.booleans()))
         }
         try:
             made = cls(**values)
