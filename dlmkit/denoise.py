@@ -88,7 +88,7 @@ class Denoise(Procedure):
     def steps(self, context: Context, canvas: Canvas) -> Iterator[StepRecord]:
         """Decode the canvas in place; yield one record after each forward pass."""
         session = context.session(self.model)
-        memory = Memory(self, canvas, session.info.vocab_size)
+        memory = Memory(self, canvas, session.info.vocab_size, layers=session.info.layers)
         forecast, decision = self._forecast(), self._decision()
         tracker = self._tracker(canvas, session.info, context.seed)
         held_B: torch.Tensor | None = None

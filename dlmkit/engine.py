@@ -35,7 +35,7 @@ class LoadOptions:
     `float16` or `float64`.  `revision` is a branch, tag or commit of a hub repository, and
     `local_files_only` forbids the network.  `mask_id` overrules what the files say.  `progress`
     is called with bytes read and bytes in all.  `family` is used whatever architecture the config
-    names, and `families` replaces the registered ones.
+    names, and `families` replaces the registered ones.  `rope` stretches the context.
     """
 
     device: str = "auto"
@@ -86,6 +86,13 @@ class Engine(Component):
     role = "engine"
     derives: ClassVar[frozenset[str]] = frozenset()
     elsewhere = "run `dlmkit doctor` to see which engines are usable here, and what to install"
+
+    def abilities(self) -> frozenset[str]:
+        """Optional abilities of this engine's networks, with its options; see `NetworkInfo`.
+
+        A model may lack one all the same.
+        """
+        return frozenset()
 
     @abstractmethod
     def load(self, reference: str, options: LoadOptions) -> LoadedModel:

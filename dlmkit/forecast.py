@@ -59,7 +59,7 @@ class Forecast:
         predictions = session.predict(
             variants, view.canvas, view.positions_BP, plan, self.need, view.predicted_BP
         )
-        prediction = self._finished(predictions, view)
+        prediction = attrs.evolve(self._finished(predictions, view), taps=predictions[0].taps)
         shadows = [each.shadow for each in predictions if each.shadow is not None]
         if shadows:
             prediction = attrs.evolve(prediction, shadow=self._finished(shadows, view))

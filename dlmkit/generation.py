@@ -24,6 +24,7 @@ from dlmkit.errors import ModelError
 from dlmkit.models.loading import load_model
 from dlmkit.profiling.weighing import PassLog, Scales
 from dlmkit.prompts import Mode, check_prompts, encode
+from dlmkit.requirements import refuse_unmet
 from dlmkit.results import Result
 from dlmkit.session import Session
 from dlmkit.spec import Document, load_spec
@@ -82,6 +83,7 @@ class Runner:
 
         Raises:
             ModelError, EngineError: a model cannot be loaded.
+            StrategyError, EngineError: the pipeline is not for such a model.
         """
         loaded = {}
         for name, ref in document.models.items():
@@ -104,6 +106,8 @@ class Runner:
                 source = document.models[ref.derive.source]
                 engine = source.engine or find_engine("torch")
                 loaded[name] = engine.derive(loaded[ref.derive.source], ref.derive)
+        infos = {name: model.network.info for name, model in loaded.items()}
+        refuse_unmet(document.pipeline, infos)
         return cls(document, {name: loaded[name] for name in document.models})
 
     @property

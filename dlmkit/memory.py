@@ -3,7 +3,7 @@
 A strategy that compares with earlier steps lists `StateField`s and returns their next values
 from `advance`.  It stays a frozen object, so one pipeline can serve many decodes at once.
 
-Legend: B rows, N canvas positions, V vocabulary.
+Legend: B rows, N canvas positions, V vocabulary, Y layers.
 """
 
 from __future__ import annotations
@@ -39,12 +39,15 @@ def parts(component: Component) -> Iterator[Component]:
 class Memory:
     """State tensors of every stateful strategy below a root, keyed by the strategy object."""
 
-    def __init__(self, root: Component, canvas: Canvas, vocabulary: int) -> None:
+    def __init__(
+        self, root: Component, canvas: Canvas, vocabulary: int, *, layers: int = 1
+    ) -> None:
         stateful = (part for part in parts(root) if isinstance(part, Strategy) and part.state)
         # One object may stand in several slots; it has one state, and advances once.
         self._owners = list({id(part): part for part in stateful}.values())
+        sizes = {"V": vocabulary, "Y": layers}
         self._values = {
-            id(owner): {field.name: _fresh(field, canvas, vocabulary) for field in owner.state}
+            id(owner): {field.name: _fresh(field, canvas, sizes) for field in owner.state}
             for owner in self._owners
         }
 
@@ -57,7 +60,9 @@ class Memory:
         """Return the chosen rows to the state that `values` had when it was saved."""
         for owner, fields in self._values.items():
             self._values[owner] = {
-                name: torch.where(rows_B.reshape(-1, *[1] * (now.ndim - 1)), saved[owner][name], now)
+                name: torch.where(
+                    rows_B.reshape(-1, *[1] * (now.ndim - 1)), saved[owner][name], now
+                )
                 for name, now in fields.items()
             }
 
@@ -88,8 +93,8 @@ class Memory:
             }
 
 
-def _fresh(field: StateField, canvas: Canvas, vocabulary: int) -> Tensor:
-    shape = (*canvas.tokens_BN.shape, vocabulary)[: len(field.dims)]
+def _fresh(field: StateField, canvas: Canvas, sizes: Mapping[str, int]) -> Tensor:
+    shape = (*canvas.tokens_BN.shape, sizes.get(field.dims[-1], 0))[: len(field.dims)]
     dtype = getattr(torch, field.dtype)
     return torch.full(shape, field.fill, dtype=dtype, device=canvas.tokens_BN.device)
 
@@ -97,5 +102,5 @@ def _fresh(field: StateField, canvas: Canvas, vocabulary: int) -> Tensor:
 def _forget(field: StateField, value: Tensor, reopened_BN: Tensor) -> Tensor:
     if field.keep or field.dims == "B":
         return value
-    reopened = reopened_BN[..., None] if field.dims == "BNV" else reopened_BN
+    reopened = reopened_BN if field.dims == "BN" else reopened_BN[..., None]
     return value.masked_fill(reopened, field.fill)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import attrs
 
@@ -17,7 +18,9 @@ class Need:
     of the token that stands at the position now) are computed only on demand; `logits` asks for
     the full distribution, which costs the transfer of V values for each position; `shadow` for a
     second prediction of each position of the window, by shadows that see each other but not the
-    token at the position (see `Plan`), which costs a fed position each.
+    token at the position (see `Plan`), which costs a fed position each; `taps` for what attention
+    saw, in `Prediction.taps`: its `rollout`, or the `relevance` of keys to the queries that a plan
+    watches, which not every engine can tell.
     """
 
     top: int = 1
@@ -25,6 +28,7 @@ class Need:
     current: bool = False
     logits: bool = False
     shadow: bool = False
+    taps: frozenset[Literal["relevance", "rollout"]] = frozenset()
 
     @staticmethod
     def union(needs: Iterable[Need]) -> Need:
@@ -36,4 +40,5 @@ class Need:
             current=any(need.current for need in kept),
             logits=any(need.logits for need in kept),
             shadow=any(need.shadow for need in kept),
+            taps=frozenset().union(*(need.taps for need in kept)),
         )

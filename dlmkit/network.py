@@ -4,8 +4,8 @@ A network is given token ids with explicit positions, cached keys and values wit
 rows whose predictions are wanted.  It returns statistics (or logits) of those rows and the fresh
 keys and values; it stores nothing.  PyTorch, ONNX Runtime and TensorRT differ in nothing else.
 
-Legend: B rows, Q fed positions, C cache slots, S wanted rows, V vocabulary, Y layers, G key/value
-heads, E head dimension.
+Legend: B rows, Q fed positions, C cache slots, K = C + Q keys (in `mix_`: mixed tokens), S wanted
+rows, V vocabulary, Y layers, G key/value heads, E head dimension.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class NetworkInfo:
 
     `logit_shift` is 1 where row i-1 predicts token i (a habit kept from autoregressive training)
     and 0 where row i predicts token i.  `eos_ids` end a text; the first is the padding token.
-    `capabilities` names optional abilities, for example `logits`, `attention-taps`.
+    `capabilities` names optional abilities: `logits` of whole distributions; `attention-taps`,
+    what attention saw (`Need.taps`); `mixed-inputs`, feeding mixtures of tokens; `noise-level`,
+    predictions that hang on the noise level of a row.
     """
 
     vocab_size: int
@@ -66,6 +68,10 @@ class NetworkInputs:
     everywhere); `past` cached keys and values with `mask_past_B1QC` telling which slots are
     visible (both or neither); `current_BS` the tokens whose log-probability is asked for.
     Every query must see at least itself.
+
+    Only for networks with the ability: `watch_BQ`, bool, the queries whose attention is noted;
+    `mix_ids_BQK` and `mix_weights_BQK`, float32, tokens whose embeddings are added up in place of
+    the embedding of `ids_BQ`; `noise_B`, float32, the noise level of each row.
     """
 
     ids_BQ: Tensor
@@ -75,6 +81,10 @@ class NetworkInputs:
     past: KeyValues | None = None
     mask_past_B1QC: Tensor | None = None
     current_BS: Tensor | None = None
+    watch_BQ: Tensor | None = None
+    mix_ids_BQK: Tensor | None = None
+    mix_weights_BQK: Tensor | None = None
+    noise_B: Tensor | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -82,11 +92,16 @@ class NetworkOutput:
     """Statistics of the wanted rows, logits where needed, fresh keys and values of the fed rows.
 
     Rows are what the network returned at the wanted positions: the logit shift is not applied.
+    Where `Need.taps` asks: `attention_YBQK`, attention weights over cached and fed keys, and
+    `relevance_YBQ`, the product of each fed key with the mean of the watched queries, unscaled;
+    both are means over the heads, float32 at least.
     """
 
     pack: ScorePack
     logits_BSV: Tensor | None
     fresh: KeyValues
+    attention_YBQK: Tensor | None = None
+    relevance_YBQ: Tensor | None = None
 
 
 class Network(Protocol):

@@ -3,7 +3,7 @@
 Cache policies return plans and nothing else; the session turns a plan into tensors.  The store
 has one slot for each canvas position.
 
-Legend: B rows, N canvas positions, P window positions, Q fed positions, H shadows.
+Legend: B rows, N canvas positions, P window positions, Q fed positions, H shadows, Y layers.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ class Plan:
     `whole` says that `feed_BQ` is every position in order.  `width` bounds the fed positions of
     every row where that is known without reading a tensor (None: it is not).
 
+    `layers_BNY` narrows what each layer reads of `cached_BN` (None: not at all): as many positions
+    in every layer of a row, at most `layers_width`.  `watched_BN` are the fed positions whose
+    queries `Taps.relevance_BNY` is about (None: all).
+
     `shadow_BH` int64 names positions that are predicted once more, each by a *shadow*: a query of
     its own, after the fed ones, that sees what an ordinary query there would see except the token
     at the position, and that no ordinary query sees; with `shadows_meet` shadows see each other.
@@ -40,6 +44,9 @@ class Plan:
     prefix_B: Tensor | None = None
     whole: bool = False
     width: int | None = None
+    layers_BNY: Tensor | None = None
+    layers_width: int = 0
+    watched_BN: Tensor | None = None
     shadow_BH: Tensor | None = None
     shadow_valid_BH: Tensor | None = None
     shadows_meet: bool = False
@@ -85,6 +92,14 @@ class Plan:
     def committed_BN(self, columns: int) -> Tensor:
         """Which canvas positions are computed and stored, bool."""
         return self._marks(self.commit_BQ, columns, otherwise=False)
+
+    @property
+    def watch_BQ(self) -> Tensor:
+        """Fed positions, without filler, whose queries are watched, bool."""
+        watch_BQ = torch.ones_like(self.feed_BQ, dtype=torch.bool)
+        if self.watched_BN is not None:
+            watch_BQ = self.watched_BN.gather(1, self.feed_BQ)
+        return watch_BQ if self.feed_valid_BQ is None else watch_BQ & self.feed_valid_BQ
 
     def predicted_BP(self, positions_BP: Tensor, logit_shift: int, columns: int) -> Tensor:
         """Which of these positions get a prediction from the positions that are fed, bool."""

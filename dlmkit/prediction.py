@@ -8,11 +8,16 @@ Legend: B rows, P window positions, K kept candidates, V vocabulary.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 import torch
 from torch import Tensor
 
 from dlmkit.need import Need
+
+if TYPE_CHECKING:
+    from dlmkit.taps import Taps
 
 __all__ = ["Need", "Prediction", "ScorePack", "score_pack"]
 
@@ -41,12 +46,14 @@ class Prediction:
     (temperature, top-p, top-k); without such transforms it is the prediction itself.
     `unedited` is the distribution before score-stage transforms, in the same way.  `shadow` is
     the prediction of the same positions by queries that do not see the tokens there, where
-    somebody declared that need; its pack holds `current_logp_BP`.
+    somebody declared that need; its pack holds `current_logp_BP`.  `taps` is what attention saw,
+    likewise; with guidance, under the first input.
     """
 
     pack: ScorePack
     logits_BPV: Tensor | None = None
     shadow: Prediction | None = None
+    taps: Taps | None = None
     sampling: Prediction | None = None
     original: Prediction | None = None
 

@@ -63,7 +63,8 @@ class Strategy(Component):
     `need`: statistics it reads.  `span`: the positions it reads, the current block or the whole
     region that is generated.  `reopens`: whether it may put masks back.  `history`: whether it
     compares with earlier steps.  `stochastic`: whether it draws random numbers.  `requires`: what
-    must hold elsewhere, `block-causal` attention or `fixed-steps` of the transfer rule.
+    must hold elsewhere: `block-causal` or `prefix-causal` attention, `fixed-steps` of the transfer
+    rule, an ability of the engine such as `attention-taps`.
     """
 
     need: ClassVar[Need] = Need()

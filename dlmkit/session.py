@@ -18,6 +18,7 @@ from torch import Tensor
 from dlmkit.attention import masks
 from dlmkit.canvas import Canvas
 from dlmkit.errors import EngineError
+from dlmkit.layer_reads import narrowed
 from dlmkit.layout import Layout
 from dlmkit.need import Need
 from dlmkit.network import KeyValues, Network, NetworkInfo, NetworkInputs, NetworkOutput
@@ -26,6 +27,7 @@ from dlmkit.prediction import Prediction, ScorePack
 from dlmkit.records import Counts
 from dlmkit.shadows import Shadows
 from dlmkit.store import Store
+from dlmkit.taps import Taps
 
 __all__ = ["Session"]
 
@@ -94,18 +96,22 @@ class Session:
         rows_BP = self._rows_of(positions_BP, plan, ids_BN.shape[1], required_BP)
         current_BP = ids_BN.gather(1, want_BP) if need.current else None
         wanted = _repeat(rows_BP, repeat), current_BP
-        inputs = self._inputs(ids_BQ, ids_BN, plan, canvas, repeat, wanted)
+        inputs = self._inputs(ids_BQ, ids_BN, plan, canvas, repeat, wanted, need)
         shadows = Shadows.of(plan, self.info)
         if shadows is not None:
             inputs = shadows.extend(inputs, ids_BN, canvas)
             need = attrs.evolve(need, current=True)
+        self._refuse_unable(need)
         output = self.network.forward(inputs, need)
         rows, fed = inputs.ids_BQ.shape
         self._account.counts = self.counts.plus(rows=rows, fed=rows * fed)
         if plan.commit_BQ is not None:
             keep_BQ, fresh = _repeat(plan.commit_BQ, repeat), _first(output.fresh, feed_BQ.shape[1])
             self._store(ids_BN).commit(fresh, feed_BQ, keep_BQ, ids_BQ)
-        return _split(output, repeat, positions_BP.shape[1])
+        predictions = _split(output, repeat, positions_BP.shape[1])
+        if need.taps:
+            predictions[0] = attrs.evolve(predictions[0], taps=Taps.of(output, plan, canvas))
+        return predictions
 
     def follow(self, layout: Layout) -> None:
         """Keep what is stored for positions that stay where they are."""
@@ -120,6 +126,7 @@ class Session:
         canvas: Canvas,
         repeat: int,
         wanted: tuple[Tensor, Tensor | None],
+        need: Need,
     ) -> NetworkInputs:
         """What is fed, what it sees, and what is wanted: rows of the fed ones and their tokens."""
         past, new = masks(
@@ -131,15 +138,36 @@ class Session:
         )
         if past is not None and self.checked:
             self._refuse_empty_reads(past, repeat)
+        content = None if past is None else self._store(ids_BN).content
+        if past is not None and plan.layers_BNY is not None:
+            content, past = narrowed(past, plan, self._store(ids_BN), self.info.attention)
         return NetworkInputs(
             ids_BQ=ids_BQ,
             positions_BQ=_repeat(plan.feed_BQ, repeat),
             want_BS=wanted[0],
             mask_new_B1QQ=None if new is None else _repeat(new, repeat),
-            past=None if past is None else self._store(ids_BN).content,
+            past=content,
             mask_past_B1QC=None if past is None else _repeat(past, repeat),
             current_BS=wanted[1],
+            watch_BQ=_repeat(plan.watch_BQ, repeat) if "relevance" in need.taps else None,
+            noise_B=self._noise_B(canvas, repeat),
         )
+
+    def _noise_B(self, canvas: Canvas, repeat: int) -> Tensor | None:
+        """The level of log-linear noise that masks as large a share of each row, if it matters."""
+        if "noise-level" not in self.info.capabilities:
+            return None
+        share_B = canvas.masked_BN.sum(dim=1) / canvas.length_B
+        return _repeat(-torch.log1p(-_MOST_MASKED * share_B), repeat)
+
+    def _refuse_unable(self, need: Need) -> None:
+        if need.taps and "attention-taps" not in self.info.capabilities:
+            raise EngineError(
+                f"the engine '{self.info.engine}' cannot tell what attention saw "
+                f"({', '.join(sorted(need.taps))}), which a part of this pipeline reads",
+                hint="use the torch engine without `compile`, or a cache policy that needs no "
+                "attention, such as dual",
+            )
 
     def _rows_of(
         self, want_BP: Tensor, plan: Plan, columns: int, required_BP: Tensor | None
@@ -174,6 +202,10 @@ class Session:
         if self.store is None:
             self.store = Store.allocate(self.info, *ids_BN.shape)
         return self.store
+
+
+_MOST_MASKED = 1 - 1e-3
+"""Share of masks at the end of log-linear noise (SEDD, MDLM), which keeps its level finite."""
 
 
 def _repeat(x: Tensor, times: int) -> Tensor:

@@ -65,6 +65,9 @@ class Shadows:
         if current_BS is None:
             current_BS = torch.zeros_like(inputs.want_BS)
         past, new = self._masks(inputs, canvas, times)
+        watch_BQ = inputs.watch_BQ
+        if watch_BQ is not None:
+            watch_BQ = torch.nn.functional.pad(watch_BQ, (0, count))
         return attrs.evolve(
             inputs,
             ids_BQ=torch.cat((inputs.ids_BQ, ids_BH), dim=1),
@@ -73,6 +76,7 @@ class Shadows:
             mask_new_B1QQ=new,
             mask_past_B1QC=past,
             current_BS=torch.cat((current_BS, ids_BN.gather(1, target_BH)), dim=1),
+            watch_BQ=watch_BQ,
         )
 
     def _masks(

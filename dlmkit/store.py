@@ -46,6 +46,13 @@ class Store:
             values_YBGCE=self.room.values_YBGCE[:, :, :, :-1],
         )
 
+    def picked(self, slots_YBC: Tensor) -> KeyValues:
+        """Keys and values of other slots in each layer, in the order given."""
+        keys, values = self.room.keys_YBGCE, self.room.values_YBGCE
+        shape = (-1, -1, keys.shape[2], -1, keys.shape[4])
+        index = slots_YBC[:, :, None, :, None].expand(*shape)
+        return KeyValues(keys_YBGCE=keys.gather(3, index), values_YBGCE=values.gather(3, index))
+
     @property
     def filled_BN(self) -> Tensor:
         """Slots that hold something."""

@@ -12,7 +12,10 @@ from dlmkit.engine import Engine, LoadedModel, LoadOptions
 if TYPE_CHECKING:
     from dlmkit.models.derivation import Derivation
 
-__all__ = ["TorchEngine"]
+__all__ = ["EAGER_ONLY", "TorchEngine"]
+
+EAGER_ONLY = frozenset({"attention-taps"})
+"""Abilities that a compiled network does not have."""
 
 
 @attrs.frozen
@@ -26,6 +29,10 @@ class TorchEngine(Engine):
         False,
         doc="Compile the network with torch.compile; slow first calls, faster ones afterwards.",
     )
+
+    def abilities(self) -> frozenset[str]:
+        """Mixed inputs, and uncompiled whatever else the shared decoder can do."""
+        return frozenset({"mixed-inputs"}) | (frozenset() if self.compile else EAGER_ONLY)
 
     def load(self, reference: str, options: LoadOptions) -> LoadedModel:
         """Read the checkpoint's weights into the shared decoder."""

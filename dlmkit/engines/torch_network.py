@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
 import torch
 from torch import Tensor
 
 from dlmkit.engines.memory import head_rows_at_once, out_of_memory
+from dlmkit.engines.torch_engine import EAGER_ONLY
+from dlmkit.models.attention_tap import AttentionTap
 from dlmkit.models.free_memory import is_out_of_memory
 from dlmkit.network import KeyValues, NetworkInfo, NetworkInputs, NetworkOutput
 from dlmkit.prediction import ScorePack, score_pack
@@ -33,7 +36,8 @@ class TorchNetwork:
 
     def __init__(self, decoder: TextModule, info: NetworkInfo, *, compiled: bool = False) -> None:
         self.decoder = decoder
-        self.info = info
+        abilities = decoder.abilities - EAGER_ONLY if compiled else decoder.abilities
+        self.info = attrs.evolve(info, capabilities=info.capabilities | abilities)
         self._trunk = torch.compile(decoder, dynamic=True) if compiled else decoder
         self._head = torch.compile(decoder.head, dynamic=True) if compiled else decoder.head
 
@@ -53,35 +57,54 @@ class TorchNetwork:
 
     def _forward(self, inputs: NetworkInputs, need: Need) -> NetworkOutput:
         past = inputs.past
+        tap = AttentionTap(weights="rollout" in need.taps, watch_BQ=inputs.watch_BQ)
         hidden_BQD, keys_YBGQE, values_YBGQE = self._trunk(
             inputs.ids_BQ,
             inputs.positions_BQ,
             _joined_mask(inputs),
             None if past is None else past.keys_YBGCE,
             None if past is None else past.values_YBGCE,
+            **({"tap": tap} if need.taps else {}),
+            **self._mixed(inputs),
+            **_noise(inputs),
         )
         index_BSD = inputs.want_BS[..., None].expand(-1, -1, hidden_BQD.shape[-1])
-        pack, logits_BSV = self._scores(hidden_BQD.gather(1, index_BSD), inputs.current_BS, need)
+        pack, logits_BSV = self._scores(hidden_BQD.gather(1, index_BSD), inputs, need)
         return NetworkOutput(
             pack=pack,
             logits_BSV=logits_BSV,
             fresh=KeyValues(keys_YBGCE=keys_YBGQE, values_YBGCE=values_YBGQE),
+            attention_YBQK=tap.attention_YBQK,
+            relevance_YBQ=tap.relevance_YBQ,
         )
 
+    def _mixed(self, inputs: NetworkInputs) -> dict[str, Tensor]:
+        """The embeddings of mixtures, where some are fed."""
+        if inputs.mix_ids_BQK is None or inputs.mix_weights_BQK is None:
+            return {}
+        embeds_BQKD = self.decoder.embed(inputs.mix_ids_BQK)
+        weights_BQK1 = inputs.mix_weights_BQK[..., None].to(embeds_BQKD.dtype)
+        return {"embeds_BQD": (embeds_BQKD * weights_BQK1).sum(dim=2)}
+
     def _scores(
-        self, hidden_BSD: Tensor, current_BS: Tensor | None, need: Need
+        self, hidden_BSD: Tensor, inputs: NetworkInputs, need: Need
     ) -> tuple[ScorePack, Tensor | None]:
         """Score the wanted rows, a slice of them at a time."""
         rows = head_rows_at_once(hidden_BSD.shape[0], self.info.vocab_size)
         packs, logits = [], []
         for start in range(0, max(hidden_BSD.shape[1], 1), rows):
             part = slice(start, start + rows)
-            part_BSV = _wide(self._head(hidden_BSD[:, part]))
-            current = None if current_BS is None else current_BS[:, part]
+            part_BSV = _wide(self._head(hidden_BSD[:, part], **_noise(inputs)))
+            current = None if inputs.current_BS is None else inputs.current_BS[:, part]
             packs.append(score_pack(part_BSV, need, current))
             if need.logits:
                 logits.append(part_BSV)
         return _joined_packs(packs), _joined(logits) if need.logits else None
+
+
+def _noise(inputs: NetworkInputs) -> dict[str, Tensor]:
+    """The noise level, for modules that take one."""
+    return {} if inputs.noise_B is None else {"noise_B": inputs.noise_B}
 
 
 def _joined_mask(inputs: NetworkInputs) -> Tensor | None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that every torch reader knows
 
+from dlmkit.models.attention_tap import AttentionTap
 from dlmkit.models.layers import Embedding, GatedMLP, Linear, RMSNorm
 from dlmkit.models.moe import SparseMLP
 from dlmkit.models.rotary import Angles, Rotary, rotate
@@ -46,6 +47,7 @@ class Attention(nn.Module):
         angles: Angles,
         mask_B1QK: Tensor | None,
         past: tuple[Tensor, Tensor] | None,
+        tap: AttentionTap | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Attend; return the output and the fresh, rotated keys and the values."""
         q_BHQE = self.q_norm(self._split(self.q_proj(x_BQD), self.heads))
@@ -56,6 +58,8 @@ class Attention(nn.Module):
             q_BHQE = q_BHQE * angles.query_scale_BQ[:, None, :, None].to(q_BHQE.dtype)
         keys_BGKE = k_BGQE if past is None else torch.cat((past[0], k_BGQE), dim=2)
         values_BGKE = v_BGQE if past is None else torch.cat((past[1], v_BGQE), dim=2)
+        if tap is not None:
+            tap.note(q_BHQE, k_BGQE, keys_BGKE, mask_B1QK)
         mixed_BHQE = F.scaled_dot_product_attention(
             q_BHQE,
             keys_BGKE,
@@ -88,10 +92,11 @@ class Layer(nn.Module):
         angles: Angles,
         mask_B1QK: Tensor | None,
         past: tuple[Tensor, Tensor] | None,
+        tap: AttentionTap | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the new residual stream and this layer's fresh keys and values."""
         mixed_BQD, k_BGQE, v_BGQE = self.self_attn(
-            self.input_layernorm(x_BQD), angles, mask_B1QK, past
+            self.input_layernorm(x_BQD), angles, mask_B1QK, past, tap
         )
         x_BQD = x_BQD + mixed_BQD
         return x_BQD + self.mlp(self.post_attention_layernorm(x_BQD)), k_BGQE, v_BGQE
@@ -111,6 +116,8 @@ class Backbone(nn.Module):
 class Decoder(TextModule):
     """The shared decoder behind the contract of all networks."""
 
+    abilities = frozenset({"attention-taps", "mixed-inputs"})
+
     def __init__(self, arch: ArchSpec) -> None:
         super().__init__(arch)
         self.model = Backbone(arch)
@@ -124,12 +131,13 @@ class Decoder(TextModule):
         past_k_YBGCE: Tensor | None = None,
         past_v_YBGCE: Tensor | None = None,
         embeds_BQD: Tensor | None = None,
+        tap: AttentionTap | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the final residual stream *before* the last norm, and fresh keys and values.
 
-        `embeds_BQD`, where given, replaces the embedding of `ids_BQ`.
+        `embeds_BQD`, where given, replaces the embedding of `ids_BQ`; `tap` notes every layer.
         """
-        x_BQD = self.model.embed_tokens(ids_BQ) if embeds_BQD is None else embeds_BQD
+        x_BQD = self.embed(ids_BQ) if embeds_BQD is None else embeds_BQD
         angles = self.model.rotary(positions_BQ, x_BQD.dtype)
         fresh_k, fresh_v = [], []
         for index, layer in enumerate(self.model.layers):
@@ -138,10 +146,15 @@ class Decoder(TextModule):
                 if past_k_YBGCE is None or past_v_YBGCE is None
                 else (past_k_YBGCE[index], past_v_YBGCE[index])
             )
-            x_BQD, k_BGQE, v_BGQE = layer(x_BQD, angles, mask_B1QK, past)
+            x_BQD, k_BGQE, v_BGQE = layer(x_BQD, angles, mask_B1QK, past, tap)
             fresh_k.append(k_BGQE)
             fresh_v.append(v_BGQE)
         return x_BQD, torch.stack(fresh_k), torch.stack(fresh_v)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """The embeddings of tokens, in one more dimension."""
+        embedded: Tensor = self.model.embed_tokens(ids)
+        return embedded
 
     def head(self, hidden_BSD: Tensor) -> Tensor:
         """Logits of the given rows of `forward`'s first result; norm and head, nothing else."""

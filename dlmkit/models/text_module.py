@@ -7,7 +7,7 @@ heads, E head dimension, S wanted rows, V vocabulary, Y layers.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
@@ -22,8 +22,13 @@ class TextModule(nn.Module):
 
     The call is stateless: keys and values are returned, never stored (append-then-attend).
     Positions are data, in any order and per row; attention is never inferred from them.
-    A new module holds whatever its memory held: fill every parameter before use.
+    A new module holds whatever its memory held: fill every parameter before use.  `abilities`
+    names what more a module offers (see `NetworkInfo`): `attention-taps`, the argument `tap` of
+    its call; `mixed-inputs`, the argument `embeds_BQD`; `noise-level`, the argument `noise_B` of
+    its call and of `head`.
     """
+
+    abilities: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, arch: ArchSpec) -> None:
         super().__init__()
@@ -43,6 +48,10 @@ class TextModule(nn.Module):
         `mask_B1QK` is boolean, true where a query may attend; its columns are the cached
         positions followed by the fed ones.  `None` lets every query see every key.
         """
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """The embeddings of tokens, in one more dimension; only with the ability `mixed-inputs`."""
+        raise NotImplementedError
 
     @abstractmethod
     def head(self, hidden_BSD: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from dlmkit.roles import (
 )
 from dlmkit.schedules import Schedule
 from dlmkit.spec.check import Check, Finding
+from dlmkit.spec.checks_engines import ENGINE_CHECKS
 from dlmkit.spec.checks_lengths import LENGTH_CHECKS
 from dlmkit.spec.checks_models import MODEL_CHECKS
 from dlmkit.spec.walk import first, own, procedures, simple
@@ -217,7 +218,8 @@ def _beside_caches(root: Recipe) -> Iterator[tuple[Recipe, Recipe, bool]]:
     for procedure in procedures(root):
         cache, blocks = first(procedure, CachePolicy), first(procedure, Blocks)
         for part in own(procedure) if cache else ():
-            if isinstance(part.component, Strategy) and cache:
+            beside = isinstance(part.component, Strategy) and part.component.role != "cache"
+            if beside and cache:
                 yield cache, part, part.component.span == "region" and blocks is not None
 
 
@@ -255,6 +257,7 @@ def double_reopening(root: Recipe) -> Iterator[Finding]:
 CHECKS = (
     *LENGTH_CHECKS,
     *MODEL_CHECKS,
+    *ENGINE_CHECKS,
     Check("model", "error", known_model),
     Check("block-length", "error", block_length),
     Check("C2", "error", score_space),

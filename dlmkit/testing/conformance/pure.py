@@ -102,7 +102,8 @@ def _reads_only_what_it_declares(strategy: Any) -> None:
 
 def _keeps_its_state_as_declared(strategy: Any) -> None:
     for each in scenes_for(strategy):
-        memory = Memory(strategy, each.view.canvas, each.view.info.vocab_size)
+        info = each.view.info
+        memory = Memory(strategy, each.view.canvas, info.vocab_size, layers=info.layers)
         view = attrs.evolve(each.view, memory=memory.values)
         before = _state(strategy, view)
         memory.advance(_outcome(each, view))

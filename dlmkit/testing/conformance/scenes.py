@@ -23,6 +23,7 @@ from dlmkit.noise import Noise
 from dlmkit.prediction import Prediction, score_pack
 from dlmkit.proposal import Proposal
 from dlmkit.roles import Strategy, TransferRule
+from dlmkit.taps import Taps
 from dlmkit.testing.toy import toy_network
 from dlmkit.view import BlockSpan, View, whole_region, window
 
@@ -50,7 +51,14 @@ STEP = 5
 DECIDING = frozenset({"exit", "guard", "revise", "transfer"})
 """Roles whose view holds the proposals of the step."""
 
-EVERYTHING = Need(top=5, entropy=True, current=True, logits=True, shadow=True)
+EVERYTHING = Need(
+    top=5,
+    entropy=True,
+    current=True,
+    logits=True,
+    shadow=True,
+    taps=frozenset({"relevance", "rollout"}),
+)
 """More statistics than any strategy may rely on without declaring them."""
 
 
@@ -134,6 +142,8 @@ def scene(
         other_BPV = _gather(torch.stack([_logits(row).roll(1, 0) for row in chosen]), view)
         shadow = _predict(other_BPV, attrs.evolve(wanted, current=True), view)
         prediction = attrs.evolve(prediction, shadow=shadow)
+    if wanted.taps:
+        prediction = attrs.evolve(prediction, taps=_taps(chosen, view))
     score_BP = _gather(torch.stack([_scores(row) for row in chosen]), view)
     if isinstance(component, TransferRule) and "probability" not in component.score_spaces():
         score_BP = score_BP.log() if component.score_spaces() else score_BP
@@ -181,7 +191,7 @@ def _view(component: Component, chosen: Sequence[Row], *, region: bool) -> View:
         positions_BP=positions_BP,
         inside_BP=inside_BP,
         steps_per_block=fixed,
-        memory=Memory(component, canvas, toy_info().vocab_size).values,
+        memory=Memory(component, canvas, toy_info().vocab_size, layers=toy_info().layers).values,
     )
 
 
@@ -216,6 +226,16 @@ def _scores(row: Row) -> Tensor:
     generator = torch.Generator().manual_seed(100 + row.sample)
     score_N = torch.rand(LONGEST, generator=generator).clamp(0.01, 0.99)
     return score_N[:1].expand(LONGEST) if row.flat else score_N
+
+
+def _taps(chosen: Sequence[Row], view: View) -> Taps:
+    """What attention saw: the row's scores, another order of them in each layer."""
+    columns, layers = view.tokens_BN.shape[1], view.info.layers
+    score_BN = torch.stack([_scores(row)[:columns] for row in chosen])
+    return Taps(
+        relevance_BNY=torch.stack([score_BN.roll(each, 1) for each in range(layers)], dim=2),
+        rollout_BN=score_BN * view.canvas.inside_BN,
+    )
 
 
 def _gather(values: Tensor, view: View) -> Tensor:

@@ -2,6 +2,7 @@
 
 from dlmkit_strategies.cache.causal import BlockCausal
 from dlmkit_strategies.cache.causal_prefix import CausalPrefix
+from dlmkit_strategies.cache.d2cache import D2Cache
 from dlmkit_strategies.cache.delayed import DelayedDecode
 from dlmkit_strategies.cache.free import FreeCache
 from dlmkit_strategies.cache.greedy import DelayedGreedy
@@ -9,11 +10,13 @@ from dlmkit_strategies.cache.prompt import Prompt
 from dlmkit_strategies.cache.recap import Recap
 from dlmkit_strategies.cache.refresh import Refresh
 from dlmkit_strategies.cache.spans import Dual, Prefix
+from dlmkit_strategies.cache.sparse import Sparse
 from dlmkit_strategies.cache.sub_block import SubBlock
 
 __all__ = [
     "BlockCausal",
     "CausalPrefix",
+    "D2Cache",
     "DelayedDecode",
     "DelayedGreedy",
     "Dual",
@@ -22,5 +25,6 @@ __all__ = [
     "Prompt",
     "Recap",
     "Refresh",
+    "Sparse",
     "SubBlock",
 ]

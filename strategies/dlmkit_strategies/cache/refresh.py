@@ -53,11 +53,17 @@ class Refresh(CachePolicy):
         inner, columns = self.of.plan(view), view.tokens_BN.shape[1]
         due_B1 = self._due(inner, view)[:, None]
         everything_BN = due_B1 & working(view)
-        return Plan.of(
+        plan = Plan.of(
             inner.computed_BN(columns) | everything_BN,
             cached_BN=None if inner.cached_BN is None else inner.cached_BN & ~due_B1,
             commit_BN=inner.committed_BN(columns) | everything_BN,
             prefix_B=None if inner.prefix_B is None else inner.prefix_B * ~due_B1[:, 0],
+        )
+        return attrs.evolve(
+            plan,
+            layers_BNY=inner.layers_BNY,
+            layers_width=inner.layers_width,
+            watched_BN=inner.watched_BN,
         )
 
     def _due(self, inner: Plan, view: View) -> Tensor:

@@ -18,6 +18,7 @@ from dlmkit.testing.toy import toy_network
 from dlmkit_strategies.blocks import FixedBlocks
 from dlmkit_strategies.cache import (
     BlockCausal,
+    D2Cache,
     DelayedDecode,
     DelayedGreedy,
     Dual,
@@ -26,6 +27,7 @@ from dlmkit_strategies.cache import (
     Prompt,
     Recap,
     Refresh,
+    Sparse,
 )
 from dlmkit_strategies.confidence import Probability
 from dlmkit_strategies.order import DrawnOrder
@@ -55,6 +57,10 @@ POLICIES = {
     "refresh": Refresh(of=Dual(), every=2),
     "refresh-stale": Refresh(of=FreeCache(), stale=1),
     "refresh-block": Refresh(of=FreeCache(), at_block=True),
+    "sparse": Sparse(),
+    "sparse-early": Sparse(keep=0.3, kernel=1, delay=0),
+    "d2cache": D2Cache(masks=3, sigma=2.0, rollout=0.3),
+    "d2cache-inflated": D2Cache(masks=2, sigma=2.0, rollout=0.2, inflate=3, confidence="first"),
 }
 
 

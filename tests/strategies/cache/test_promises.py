@@ -8,7 +8,8 @@ from dlmkit.testing.conformance import conformance_cases
 from dlmkit_strategies.cache import BlockCausal, Refresh
 from tests.strategies.cache.decodes import POLICIES
 
-NAMES = ["horizon", "vicinity", "dkv-pd", "recap", "refresh-stale"]
+NAMES = ["horizon", "vicinity", "dkv-pd", "recap", "refresh-stale", "sparse"]
+NAMES += ["sparse-early", "d2cache", "d2cache-inflated"]
 VARIANTS = {name: POLICIES[name] for name in NAMES} | {
     "refreshed-exact": Refresh(of=BlockCausal(), every=3)
 }

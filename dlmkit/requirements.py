@@ -1,0 +1,74 @@
+"""What strategies require of the network that they are used with, and whether it holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from dlmkit.component import Component
+from dlmkit.errors import EngineError, StrategyError
+from dlmkit.roles import Procedure, Strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dlmkit.models.arch import AttentionPattern
+    from dlmkit.network import NetworkInfo
+
+__all__ = ["ABILITIES", "attention_problem", "refuse_unmet"]
+
+ABILITIES = frozenset({"attention-taps", "layer-steps", "mixed-inputs"})
+"""Requirements that an engine meets or not, whatever the model; see `NetworkInfo`."""
+
+_ATTENTION = {
+    "block-causal": ("block-causal", "causal", "masks-last"),
+    "prefix-causal": ("prefix-causal",),
+}
+"""Requirements that a model's attention meets, by its kind."""
+
+
+def attention_problem(strategy: Strategy, pattern: AttentionPattern) -> str | None:
+    """Say which attention a strategy is for, if the model's is another."""
+    for name in sorted(strategy.requires & _ATTENTION.keys()):
+        if pattern.kind not in _ATTENTION[name]:
+            return (
+                f"{strategy.role} {strategy.name!r} is for networks with {name} attention; "
+                f"this one's is {pattern.kind}"
+            )
+    return None
+
+
+def refuse_unmet(procedure: Procedure, networks: Mapping[str, NetworkInfo]) -> None:
+    """Refuse a pipeline for these networks before it decodes anything.
+
+    Raises:
+        StrategyError: a strategy is for another kind of attention.
+        EngineError: a strategy needs what the network's engine does not offer.
+    """
+    for strategy, model in _strategies(procedure, procedure.home()):
+        info = networks.get(model)
+        problem = attention_problem(strategy, info.attention) if info else None
+        if problem:
+            raise StrategyError(problem, hint="use another one, or a model that it is for")
+        missing = strategy.requires & ABILITIES - (info.capabilities if info else ABILITIES)
+        if missing and info:
+            raise EngineError(
+                f"{strategy.role} {strategy.name!r} needs {', '.join(sorted(missing))}, which the "
+                f"engine '{info.engine}' does not offer for model '{model}'",
+                hint="use the torch engine without `compile`, or do without it",
+            )
+
+
+def _strategies(component: Component, model: str) -> Iterator[tuple[Strategy, str]]:
+    """Everything below a component that is a strategy, with the model that it is used with."""
+    if isinstance(component, Procedure):
+        model = component.home()
+    if isinstance(component, Strategy):
+        yield component, model
+    cls: Any = type(component)
+    for field in attrs.fields(cls):
+        value: Any = getattr(component, field.name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, Component):
+                yield from _strategies(item, model)

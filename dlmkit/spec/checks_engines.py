@@ -1,0 +1,89 @@
+"""Checks of strategies against the engine and the model that they are used with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dlmkit.engine import find_engine
+from dlmkit.errors import DlmkitError
+from dlmkit.requirements import ABILITIES, attention_problem
+from dlmkit.roles import Strategy
+from dlmkit.spec.check import Check, Finding
+from dlmkit.spec.documents import default_models
+from dlmkit.spec.walk import own, procedures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dlmkit.models.arch import AttentionPattern
+    from dlmkit.spec.documents import ModelRef
+    from dlmkit.spec.recipe import Recipe
+
+__all__ = ["ENGINE_CHECKS"]
+
+
+def _used_with(root: Recipe) -> Iterator[tuple[Recipe, ModelRef]]:
+    """Each strategy that requires something, with the loaded model that it is used with."""
+    models = root.component.models
+    for procedure in procedures(root):
+        ref = models.get(procedure.component.home())
+        if ref is not None and ref.derive is not None:
+            ref = models.get(ref.derive.source)
+        for part in own(procedure) if ref is not None else ():
+            if isinstance(part.component, Strategy) and part.component.requires and ref:
+                yield part, ref
+
+
+def engine_abilities(root: Recipe) -> Iterator[Finding]:
+    """A strategy needs what the model's engine does not offer."""
+    for part, ref in _used_with(root):
+        wanted = part.component.requires & ABILITIES
+        if not wanted:
+            continue
+        engine = ref.engine or find_engine("torch")
+        missing = ", ".join(sorted(wanted - engine.abilities()))
+        if missing:
+            yield Finding(
+                part,
+                f"{part.component.role} {part.component.name!r} needs {missing}, which engine "
+                f"{engine.name!r} does not offer as it is set here",
+                "use the torch engine without `compile`, or another strategy",
+            )
+
+
+def attention(root: Recipe) -> Iterator[Finding]:
+    """A strategy is for another kind of attention than the model's, where that is known."""
+    for part, ref in _used_with(root):
+        pattern = _pattern(ref)
+        problem = attention_problem(part.component, pattern) if pattern else None
+        if problem:
+            yield Finding(part, problem, "use another one, or a model that it is for")
+
+
+def _pattern(ref: ModelRef) -> AttentionPattern | None:
+    """The attention of a named checkpoint on this machine; None where it cannot be read.
+
+    A document without a model of its own, such as a preset, is judged when it is run with one.
+    """
+    from dlmkit.models.config import read_config
+    from dlmkit.models.family import find_family
+    from dlmkit.models.reference import locate_model
+    from dlmkit.plugins import get_plugins  # plugins name strategies, which checks are about
+
+    if ref.repo is None or ref == default_models()["main"]:
+        return None
+    try:
+        folder = locate_model(ref.repo, revision=ref.revision, local_files_only=True).path
+        config = read_config(folder)
+        known: Any = get_plugins().registry.of_role("family").values()
+        family = ref.family or find_family(config, known)
+        return family.arch(config).attention
+    except DlmkitError:
+        return None  # loading will say what is wrong with the model
+
+
+ENGINE_CHECKS = (
+    Check("engine", "error", engine_abilities),
+    Check("C11", "error", attention),
+)
+"""Checks of strategies against engine and model."""

@@ -1,0 +1,38 @@
+"""A pipeline that is not for its network is refused before anything is decoded."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from dlmkit.errors import EngineError, StrategyError
+from dlmkit.models.arch import AttentionPattern
+from dlmkit.requirements import refuse_unmet
+from dlmkit.testing.toy import toy_network
+from dlmkit_strategies.cache import BlockCausal, Dual, Refresh, Sparse
+from tests.strategies.cache.decodes import pipeline
+
+INFO = toy_network().info
+
+
+def info_of(kind):
+    block = 4 if kind == "block-causal" else None
+    return attrs.evolve(INFO, attention=AttentionPattern(kind=kind, block=block))
+
+
+@pytest.mark.parametrize("cache", [BlockCausal(), Refresh(of=BlockCausal(), every=2)])
+def test_a_cache_for_other_attention_is_refused(cache):
+    """Also inside another policy; under attention that looks back only, it is not."""
+    with pytest.raises(StrategyError, match="'block-causal' is for networks with block-causal"):
+        refuse_unmet(pipeline(cache), {"main": info_of("full")})
+    refuse_unmet(pipeline(cache), {"main": info_of("block-causal")})
+    refuse_unmet(pipeline(cache), {"main": info_of("causal")})
+
+
+def test_an_ability_that_the_engine_lacks_is_named():
+    """With the engine and the model."""
+    sealed = attrs.evolve(INFO, engine="sealed", capabilities=frozenset())
+    with pytest.raises(EngineError, match=r"'sparse' needs attention-taps, .* 'sealed'"):
+        refuse_unmet(pipeline(Sparse()), {"main": sealed})
+    refuse_unmet(pipeline(Sparse()), {"main": INFO})
+    refuse_unmet(pipeline(Dual()), {"main": sealed})

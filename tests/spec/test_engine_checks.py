@@ -1,0 +1,37 @@
+"""A spec whose strategies do not fit its engine or its model is refused before loading."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dlmkit.spec import SpecError, load_spec
+
+SPARSE = ["pipeline.cache=sparse"]
+
+
+def refusal(*overrides):
+    with pytest.raises(SpecError) as caught:
+        load_spec("llada", overrides)
+    return str(caught.value)
+
+
+def test_an_engine_without_the_ability_is_refused():
+    """A compiled network cannot tell what attention saw."""
+    compiled = 'models.main.engine={"use": "torch", "compile": true}'
+    assert "cache 'sparse' needs attention-taps, which engine 'torch'" in refusal(*SPARSE, compiled)
+    assert load_spec("llada", SPARSE)
+
+
+def test_a_cache_for_other_attention_is_refused():
+    """The built-in drafter sees everything; a spec that names no model is not judged."""
+    text = refusal("pipeline.cache=block-causal", "models.main.repo=builtin/drafter")
+    assert "is for networks with block-causal attention; this one's is full" in text
+    assert load_spec("llada", ["pipeline.cache=block-causal"])
+
+
+def test_a_model_that_is_not_here_is_not_judged(tmp_path):
+    """Nothing is downloaded to check a spec."""
+    away = json.dumps(str(tmp_path / "nowhere"))
+    assert load_spec("llada", ["pipeline.cache=block-causal", f"models.main.repo={away}"])
