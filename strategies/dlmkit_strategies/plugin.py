@@ -38,6 +38,7 @@ MODULES = (
     "frontier",
     "guard",
     "guide",
+    "jacobi",
     "left_to_right",
     "lengths",
     "locality",
@@ -53,6 +54,7 @@ MODULES = (
     "stability",
     "stop",
     "transfer",
+    "trees",
     "wino",
 )
 """Modules of this package whose public names are strategies."""
