@@ -5,12 +5,17 @@ Legend: B rows, P window positions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import attrs
 from torch import Tensor
 
 from dlmkit.prediction import Prediction
 
 __all__ = ["Proposal"]
+
+Value = TypeVar("Value")
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -23,3 +28,14 @@ class Proposal:
     prediction: Prediction
     tokens_BP: Tensor
     confidence_BP: Tensor
+    _worked_out: dict[int, Any] = attrs.field(factory=dict, init=False, repr=False)
+
+    def once(self, owner: object, work: Callable[[], Value]) -> Value:
+        """What `work` returns, done once in a step: `advance` gets what was done to decide.
+
+        `owner` is the strategy that asks; it has one such value.
+        """
+        if id(owner) not in self._worked_out:
+            self._worked_out[id(owner)] = work()
+        value: Value = self._worked_out[id(owner)]
+        return value

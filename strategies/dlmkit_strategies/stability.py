@@ -17,7 +17,6 @@ from dlmkit.bounds import above, at_least, at_most
 from dlmkit.component import StateField, option
 from dlmkit.need import Need
 from dlmkit.outcome import Outcome
-from dlmkit.prediction import Prediction
 from dlmkit.roles import TransferRule
 from dlmkit.view import View
 from dlmkit_strategies.kernels import top_n
@@ -25,7 +24,8 @@ from dlmkit_strategies.positions import read, write
 
 __all__ = ["SteadyAndSure"]
 
-_TINY = 1e-12
+_SMALLEST = log(1e-12)
+"""Probabilities count as at least 1e-12; the published code adds as much to each."""
 
 
 @attrs.frozen
@@ -34,7 +34,7 @@ class SteadyAndSure(TransferRule):
 
     Moved: KL(now || one step ago) in nats; it must stay under `kl` for `history` steps, all of
     them in the current block.  Where a row has no such position, another rule decides.  Keeps the
-    last distribution of every position: 4 V bytes for each.
+    last distribution of every position, 4 V bytes for each, and goes through the vocabulary once.
     Source: KLASS (arXiv:2511.05664), tau_c, tau_KL and h, both comparisons strict.
     """
 
@@ -44,7 +44,7 @@ class SteadyAndSure(TransferRule):
     span = "region"
     history = True
     state = (
-        StateField("log_BNV", "float32", log(_TINY), "BNV"),
+        StateField("log_BNV", "float32", _SMALLEST, "BNV"),
         StateField("steady_BN", "int64", 0),
     )
 
@@ -60,7 +60,7 @@ class SteadyAndSure(TransferRule):
 
     def select(self, confidence_BP: Tensor, view: View) -> Tensor:
         """Steady and sure positions, or what the other rule selects."""
-        change_BP = self._change(view.proposal.prediction, view)
+        _, change_BP = self._compared(view)
         lasting_BP = self._count(change_BP, view) >= self.past
         late_B1 = view.block_step_B[:, None] + 1 >= self.past
         ready_BP = lasting_BP & late_B1 & (confidence_BP > self.threshold) & view.eligible_BP
@@ -73,24 +73,28 @@ class SteadyAndSure(TransferRule):
     def advance(self, outcome: Outcome) -> Mapping[str, Tensor]:
         """The distributions of this step, and for how long each has been steady."""
         view, old = outcome.view, outcome.view.recall(self)
-        steady_BP = self._count(self._change(outcome.prediction, view), view)
-        log_BPV = _shares(outcome.prediction).add_(_TINY).log_()
+        log_BPV, change_BP = self._compared(view)
+        steady_BP = self._count(change_BP, view)
         return {
             "log_BNV": write(old["log_BNV"], log_BPV, view.inside_BP, view),
             "steady_BN": write(old["steady_BN"], steady_BP, view.inside_BP, view),
         }
 
-    def _change(self, prediction: Prediction, view: View) -> Tensor:
-        """KL divergence from the step before, in nats; large where there was none."""
-        now_BPV = _shares(prediction)
-        ratio_BPV = (now_BPV + _TINY).log_().sub_(read(view.recall(self)["log_BNV"], view))
-        return ratio_BPV.mul_(now_BPV).sum(dim=-1)
+    def _compared(self, view: View) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and their KL divergence from the step before, worked out once."""
+        return view.proposal.once(self, lambda: self._compare(view))
+
+    def _compare(self, view: View) -> tuple[Tensor, Tensor]:
+        """As above; the divergence is large where there was no step before."""
+        prediction = view.proposal.prediction
+        assert prediction.logits_BPV is not None  # noqa: S101 - declared in `need`
+        # Four passes over the vocabulary; log-probabilities leave out the logarithm.
+        log_BPV = (prediction.logits_BPV.float() - prediction.pack.lse_BP[..., None]).clamp_min_(
+            _SMALLEST
+        )
+        moved_BPV = read(view.recall(self)["log_BNV"], view).sub_(log_BPV).neg_()
+        return log_BPV, torch.einsum("bpv,bpv->bp", log_BPV.exp(), moved_BPV)
 
     def _count(self, change_BP: Tensor, view: View) -> Tensor:
         """Steps in a row, with this one, in which the change stayed under the bound."""
         return (read(view.recall(self)["steady_BN"], view) + 1) * (change_BP < self.kl)
-
-
-def _shares(prediction: Prediction) -> Tensor:
-    assert prediction.logits_BPV is not None  # noqa: S101 - declared in `need`
-    return prediction.logits_BPV.float().softmax(dim=-1)

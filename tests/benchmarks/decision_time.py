@@ -76,7 +76,11 @@ def scene(strategy: Any, logits_BPV: torch.Tensor) -> View:
 
 
 def step_of(strategy: Any, view: View) -> Callable[[], Any]:
-    """One call as the loop makes it."""
+    """One call as the loop makes it, with nothing worked out before."""
+    return lambda: _calls_of(strategy, view.proposing(attrs.evolve(view.proposal)))()
+
+
+def _calls_of(strategy: Any, view: View) -> Callable[[], Any]:
     proposal = view.proposal
     prediction, confidence_BP = proposal.prediction, proposal.confidence_BP
     commit_BP = view.eligible_BP

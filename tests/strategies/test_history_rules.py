@@ -60,6 +60,20 @@ def test_klass_starts_anew_when_a_prediction_changes() -> None:
     assert [[0, 1, 3, 4]] == chosen(rule, view)
 
 
+@given(st.integers(0, 2**16))
+def test_klass_measures_the_change_from_the_step_before(seed: int) -> None:
+    """In nats, as the definition has it; in the first step, from next to nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    rule, nothing = SteadyAndSure(otherwise=TopK(k=1)), torch.zeros(1, WIDTH, dtype=torch.bool)
+    drawn = 3 * torch.randn(2, 1, WIDTH, INFO.vocab_size, generator=generator)
+    first = proposing(begin(rule), [[0.5] * WIDTH], drawn[0])
+    second = proposing(next_view(rule, first, nothing), [[0.5] * WIDTH], drawn[1])
+    before, now = drawn.double().softmax(dim=-1)
+    expected = (now * (now / before).log()).sum(dim=-1)
+    torch.testing.assert_close(expected.float(), rule._compared(second)[1], atol=1e-5, rtol=1e-4)
+    assert bool((rule._compared(first)[1] > 20).all())
+
+
 @pytest.mark.parametrize(("pick", "expected"), [("surest", [1]), ("steadiest", [3])])
 def test_klass_may_pick_one_of_the_settled(pick: Any, expected: list[int]) -> None:
     """By confidence, or by how little the distribution moved."""
@@ -139,3 +153,15 @@ def test_doubtful_positions_add_to_the_next_quota() -> None:
     assert [[0]] == chosen(rule, view)
     view = view_of(canvas_of([[7, None, None, None, None, None]]), block_step_B=torch.tensor([1]))
     assert [[1, 2, 3]] == chosen(rule, proposing(view, [[0.0, 0.9, 0.8, 0.7, 0.6, 0.1]]))
+
+
+def test_what_a_step_works_out_is_kept_for_its_end() -> None:
+    """Each owner has one value for each step."""
+    proposal, calls = proposing(begin(TopK(k=1)), [[0.5] * WIDTH]).proposal, []
+
+    def work() -> int:
+        calls.append(1)
+        return len(calls)
+
+    one, other = TopK(k=1), TopK(k=2)
+    assert [1, 1, 2] == [proposal.once(owner, work) for owner in (one, one, other)]
