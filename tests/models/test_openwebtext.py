@@ -78,10 +78,20 @@ def test_bd3_lm_decodes_over_stored_blocks():
     assert_close(whole_BQV[:, 16:20], found_BQV)
 
 
-def test_time_conditioned_checkpoints_are_refused():
-    """Nothing in a decode states a noise level, so none is made up."""
+def test_only_time_conditioned_networks_are_told_the_noise_level(unconditioned):
+    """Releases of MDLM are fed level zero; a network trained with the level is given it."""
+    assert "noise-level" in loaded("mdlm").network.info.capabilities
+    assert "noise-level" not in unconditioned().info.capabilities
+
+
+def test_time_conditioned_bd3_lm_is_refused(tmp_path):
+    """Its blocks have a level each, and no release has that."""
+    source = folder("bd3lm")
+    config = json.loads((source / "config.json").read_text())
+    tensors = load_file(source / "model.safetensors")
+    path = write_checkpoint(tmp_path, {**config, "time_conditioning": True}, tensors)
     with pytest.raises(ModelError, match="time_conditioning is true"):
-        loaded("mdlm")
+        load_folder(path)
 
 
 def test_mdlm_states_its_mask_in_a_field_of_its_own(unconditioned):

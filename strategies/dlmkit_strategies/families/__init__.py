@@ -10,7 +10,7 @@ from dlmkit_strategies.families.llada2 import Llada2
 from dlmkit_strategies.families.llada_moe import LladaMoe
 from dlmkit_strategies.families.llama import Llama
 from dlmkit_strategies.families.nemotron import EfficientDlm, Nemotron
-from dlmkit_strategies.families.openwebtext import Bd3Lm, Mdlm
+from dlmkit_strategies.families.openwebtext import Bd3Lm, Mdlm, Sedd
 from dlmkit_strategies.families.qwen2 import Qwen2
 from dlmkit_strategies.families.qwen3 import Qwen3
 from dlmkit_strategies.families.sdar import Sdar
@@ -36,6 +36,7 @@ __all__ = [
     "Qwen2",
     "Qwen3",
     "Sdar",
+    "Sedd",
     "StableDiffCoder",
     "WeDlm",
 ]
@@ -58,6 +59,7 @@ FAMILIES = (
     Qwen2,
     Qwen3,
     Sdar,
+    Sedd,
     StableDiffCoder,
     WeDlm,
 )

@@ -21,7 +21,7 @@ from dlmkit.models.layers import Linear, widen
 from dlmkit.models.rotary import Angles, Rotary, rotate
 from dlmkit.models.text_module import TextModule
 
-__all__ = ["DitArch", "DitNetwork"]
+__all__ = ["DitArch", "DitNetwork", "ScoreNetwork", "TimedDitNetwork"]
 
 _FREQUENCIES = 256
 """Width of the sinusoidal embedding of the noise level."""
@@ -29,9 +29,14 @@ _FREQUENCIES = 256
 
 @attrs.frozen(kw_only=True)
 class DitArch(ArchSpec):
-    """Sizes of such a transformer; `condition` is the width of the noise condition (0: none)."""
+    """Sizes of such a transformer.
+
+    `condition` is the width of the noise condition (0: none); `timed` says that the network was
+    trained with the true noise level, where others were with zero.
+    """
 
     condition: int = 0
+    timed: bool = False
 
 
 class LayerNorm(nn.Module):
@@ -198,6 +203,34 @@ class DitNetwork(TextModule):
         condition_BW: Tensor = self.sigma_map(noise_B)
         return condition_BW
 
+
+class TimedDitNetwork(DitNetwork):
+    """The same for networks that are told how much of a row is masked."""
+
+    abilities = frozenset({"noise-level"})
+
+
+class ScoreNetwork(TimedDitNetwork):
+    """The same where the last token is the mask and outputs are scores, ratios of probabilities.
+
+    The score of a token at a mask is p(token) / p(mask), whose logarithm is returned.  As trained
+    (SEDD, `scale_by_sigma`), it is the output over e^noise - 1 and the number of other tokens.
+    """
+
+    def head(self, hidden_BSD: Tensor, noise_B: Tensor | None = None) -> Tensor:
+        """Logarithms of scores; at the mask, which is no token to change to, minus infinity."""
+        if noise_B is None:
+            noise_B = hidden_BSD.new_zeros(hidden_BSD.shape[0], dtype=torch.float32)
+        logits_BSV = super().head(hidden_BSD, noise_B)
+        others = logits_BSV.shape[-1] - 1
+        scale_B = widen(noise_B).clamp_min(_LEAST).expm1().log() + math.log(others)
+        scores_BSV = logits_BSV - scale_B.to(logits_BSV.dtype)[:, None, None]
+        scores_BSV[..., -1] = -torch.inf
+        return scores_BSV
+
+
+_LEAST = 1e-6
+"""Noise level below which scores are not scaled any further."""
 
 _Shift = tuple[Tensor, Tensor]
 """Offset and relative scale of normalised values."""
