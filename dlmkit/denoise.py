@@ -89,8 +89,8 @@ class Denoise(Procedure):
         """Decode the canvas in place; yield one record after each forward pass."""
         session = context.session(self.model)
         memory = Memory(self, canvas, session.info.vocab_size, layers=session.info.layers)
-        forecast, decision = self._forecast(), self._decision()
-        tracker = self._tracker(canvas, session.info, context.seed)
+        forecast, decision = self.forecast(), self.decision()
+        tracker = self.tracker(canvas, session.info, context.seed)
         held_B: torch.Tensor | None = None
         for step in count():
             view = tracker.view(step, memory.values, held_B)
@@ -99,14 +99,10 @@ class Denoise(Procedure):
             before_BN = canvas.tokens_BN
             view, prediction = forecast.predict(session, view)
             view = tracker.bound(view, prediction)
-            proposals_BP = self.sample.propose(prediction, view)
-            confidence_BP = self.confidence.score(proposals_BP, prediction, view)
-            confidence_BP = torch.where(view.eligible_BP, confidence_BP, -torch.inf)
-            view = view.proposing(
-                Proposal(prediction=prediction, tokens_BP=proposals_BP, confidence_BP=confidence_BP)
-            )
-            commit_BP, exited_B = decision.select(prediction, confidence_BP, view)
-            canvas.commit(view.positions_BP, commit_BP, proposals_BP, step)
+            proposal = Proposal.of(prediction, view, self.sample, self.confidence)
+            view = view.proposing(proposal)
+            commit_BP, exited_B = decision.select(prediction, proposal.confidence_BP, view)
+            canvas.commit(view.positions_BP, commit_BP, proposal.tokens_BP, step)
             held_B = decision.settle(prediction, view, canvas, exited_B)
             layout = decision.resize(prediction, view, canvas, exited_B)
             outcome = Outcome.of(view, commit_BP, before_BN, canvas.tokens_BN)
@@ -120,16 +116,15 @@ class Denoise(Procedure):
                 observer.step(record)
             yield record
 
-    def _strategies(self) -> list[Strategy]:
-        return [part for part in parts(self) if isinstance(part, Strategy)]
-
-    def _tracker(self, canvas: Canvas, info: NetworkInfo, seed: int) -> Tracker:
+    def tracker(self, canvas: Canvas, info: NetworkInfo, seed: int) -> Tracker:
+        """What follows the rows of a canvas from block to block."""
         region = any(strategy.span == "region" for strategy in self._strategies())
         return Tracker(
             canvas, info, seed, self.blocks, self.transfer, region, reopens=bool(self.revise)
         )
 
-    def _forecast(self) -> Forecast:
+    def forecast(self) -> Forecast:
+        """The stages from a canvas to a prediction."""
         return Forecast(
             inputs=self.inputs,
             cache=self.cache,
@@ -138,7 +133,8 @@ class Denoise(Procedure):
             need=Need.union(strategy.needs() for strategy in self._strategies()),
         )
 
-    def _decision(self) -> Decision:
+    def decision(self) -> Decision:
+        """The stages from rated proposals to a changed canvas."""
         return Decision(
             transfer=self.transfer,
             exit=self.exit,
@@ -148,3 +144,6 @@ class Denoise(Procedure):
             stop=self.stop,
             max_steps=self.max_steps,
         )
+
+    def _strategies(self) -> list[Strategy]:
+        return [part for part in parts(self) if isinstance(part, Strategy)]

@@ -54,7 +54,7 @@ class Play:
     def begin(cls, procedure: DraftVerify, context: Context, canvas: Canvas) -> Play:
         """Lay everything out; nothing runs yet."""
         pipeline, view = procedure.verifier, procedure.view
-        need = Need.union((procedure.judge.needs(), view.needs()))
+        need = Need.union(part.needs() for part in (procedure.draft, procedure.judge, view))
         stepper = Stepper(
             pipeline,
             context.session(pipeline.model),

@@ -113,7 +113,7 @@ class Stepper:
         memory: Mapping[int, Mapping[str, Tensor]] | None = None,
     ) -> View:
         """The view of a canvas that no step has led to."""
-        tracker = self.pipeline._tracker(canvas, self.session.info, self.seed)
+        tracker = self.pipeline.tracker(canvas, self.session.info, self.seed)
         tracker.region = tracker.region or self.region
         return tracker.view(step, memory or {})
 
@@ -132,29 +132,21 @@ class Stepper:
 
     def predict(self, view: View) -> tuple[View, Prediction]:
         """Run one forward pass."""
-        forecast = self.pipeline._forecast()
-        need = Need.union((forecast.need, self.need))
-        return attrs.evolve(forecast, need=need).predict(self.session, view)
+        forecast = attrs.evolve(self.pipeline.forecast(), need=self.needs)
+        return forecast.predict(self.session, view)
+
+    @property
+    def needs(self) -> Need:
+        """Everything that is read of a prediction."""
+        return Need.union((self.pipeline.forecast().need, self.need))
 
     def decide(self, view: View, prediction: Prediction, canvas: Canvas) -> Outcome:
         """Decide what the pipeline decides on that prediction, on the canvas itself."""
-        pipeline, decision = self.pipeline, self.pipeline._decision()
+        pipeline, decision = self.pipeline, self.pipeline.decision()
         before_BN = canvas.tokens_BN
-        proposals_BP = pipeline.sample.propose(prediction, view)
-        confidence_BP = pipeline.confidence.score(proposals_BP, prediction, view)
-        confidence_BP = torch.where(view.eligible_BP, confidence_BP, -torch.inf)
-        view = view.proposing(
-            Proposal(prediction=prediction, tokens_BP=proposals_BP, confidence_BP=confidence_BP)
-        )
-        commit_BP, exited_B = decision.select(prediction, confidence_BP, view)
-        canvas.commit(view.positions_BP, commit_BP, proposals_BP, view.step)
+        proposal = Proposal.of(prediction, view, pipeline.sample, pipeline.confidence)
+        view = view.proposing(proposal)
+        commit_BP, exited_B = decision.select(prediction, proposal.confidence_BP, view)
+        canvas.commit(view.positions_BP, commit_BP, proposal.tokens_BP, view.step)
         decision.settle(prediction, view, canvas, exited_B)
-        return Outcome(
-            view=view,
-            prediction=prediction,
-            proposals_BP=proposals_BP,
-            confidence_BP=confidence_BP,
-            commit_BP=commit_BP,
-            before_BN=before_BN,
-            after_BN=canvas.tokens_BN,
-        )
+        return Outcome.of(view, commit_BP, before_BN, canvas.tokens_BN)

@@ -5,13 +5,15 @@ Legend: B rows, P window positions, E entries, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from itertools import count
+from typing import Any
 
 import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.bounds import at_least, at_most
 from dlmkit.component import option
 from dlmkit.denoise import Denoise
 from dlmkit.draft_verify.draft import Draft
@@ -25,6 +27,7 @@ from dlmkit.noise import SEED_LIMIT, Noise
 from dlmkit.outcome import Outcome
 from dlmkit.records import StepRecord
 from dlmkit.store import Store
+from dlmkit_strategies.draft_verify.recall import reminded
 
 __all__ = ["ModelSteps"]
 
@@ -40,16 +43,34 @@ class ModelSteps(Drafter):
 
     The pipeline has its own network, which may be the verifier's with a cache, and its own cache.
     Rows whose draft was not kept whole return to the cache as it was before; the others keep it.
+    With `recall` the drafter also knows what the verifier said last about a position, and so
+    follows its order more closely; that changes guesses, never what is kept of them.
     Source: DualDiffusion (arXiv:2604.05250).
     """
 
     name = "model-steps"
 
     pipeline: Denoise = option(doc="what drafts; it must not take tokens back")
+    recall: float = option(
+        0.0,
+        doc="weight of the verifier's last distributions in the drafter's, as powers; 0: none",
+        check=(at_least(0), at_most(1)),
+    )
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """What is recalled takes the place of the pipeline's own edits."""
+        if options["recall"] and (options["pipeline"].logits or options["pipeline"].guide):
+            message = "recall does not go with `logits` or `guide` in the pipeline"
+            yield "recall", message, "leave out one of them"
 
     def begin(self, setting: Setting) -> DraftRun:
         """Open a session of its own."""
-        return _Steps(self.pipeline, setting)
+        return _Steps(self, setting)
+
+    def needs(self) -> Need:
+        """The verifier's distributions, if they are recalled."""
+        return Need(logits=self.recall > 0)
 
     def sampled(self) -> bool:
         """Whether the pipeline's sampler draws."""
@@ -68,7 +89,8 @@ class _Before:
 class _Steps(DraftRun):
     """The pipeline on a canvas of its own."""
 
-    def __init__(self, pipeline: Denoise, setting: Setting) -> None:
+    def __init__(self, drafter: ModelSteps, setting: Setting) -> None:
+        pipeline = drafter.pipeline
         session = setting.context.session(pipeline.model).sibling()
         verifier = setting.context.session(setting.verifier.model)
         if session.info.vocab_size != verifier.info.vocab_size:
@@ -79,8 +101,12 @@ class _Steps(DraftRun):
             )
         seed = (setting.context.seed + OWN_NUMBERS) % SEED_LIMIT
         self.pipeline, self.session, self.laws = pipeline, session, setting.laws
-        self.stepper = Stepper(pipeline, session, seed, Need(logits=setting.laws))
-        self.memory = Memory(pipeline, setting.canvas, session.info.vocab_size)
+        need = Need(logits=setting.laws or drafter.recall > 0)
+        self.stepper = Stepper(pipeline, session, seed, need)
+        self.recall = drafter.recall
+        self.told: Outcome | None = None
+        info = session.info
+        self.memory = Memory(pipeline, setting.canvas, info.vocab_size, layers=info.layers)
         self.mark = Mark.none(setting.canvas.start_B)
         self.before = self._saved()
 
@@ -97,6 +123,8 @@ class _Steps(DraftRun):
                 break
             noise = Noise(self.stepper.seed, scratch.samples_B, start.number * STRIDE + index)
             view, prediction = self.stepper.predict(attrs.evolve(view, noise=noise))
+            if self.told is not None and self.recall:
+                prediction = reminded(prediction, view, self.told, self.recall, self.stepper.needs)
             outcome = self.stepper.decide(view, prediction, scratch)
             self.memory.advance(outcome)
             self.mark = Mark.of(attrs.evolve(view, noise=first.noise)).where(view.live_B, self.mark)
@@ -109,6 +137,7 @@ class _Steps(DraftRun):
 
     def settle(self, result: RoundResult) -> None:
         """Return rows whose draft was not kept whole to where they were before it."""
+        self.told = result.step
         lost_B = ~result.whole_B
         self.mark = self.before.mark.where(lost_B, self.mark)
         self.memory.rewind(self.before.memory, lost_B)
