@@ -97,6 +97,50 @@ class Canvas:
             initial_masks_B=masked_BN.sum(dim=1),
         )
 
+    @classmethod
+    def chosen(cls, candidates: Sequence[Canvas], best_B: Tensor) -> Canvas:
+        """Take each row from the candidate of that number; their rows may differ in length."""
+        widest = max(each.tokens_BN.shape[1] for each in candidates)
+        rows = torch.arange(len(best_B), device=best_B.device)
+
+        def picked(name: str, padding: int) -> Tensor:
+            values = [getattr(each, name) for each in candidates]
+            if values[0].ndim > 1:
+                room = [(0, widest - each.shape[1]) for each in values]
+                pads = zip(values, room, strict=True)
+                values = [torch.nn.functional.pad(each, by, value=padding) for each, by in pads]
+            return torch.stack(values)[best_B, rows]
+
+        first, length_B = candidates[0], picked("length_B", 0)
+        columns, shortest = int(length_B.amax()), int(length_B.amin())
+        columns_N = torch.arange(columns, device=length_B.device)
+        return cls(
+            tokens_BN=picked("tokens_BN", _padding(first.mask_id))[:, :columns],
+            given_BN=picked("given_BN", True)[:, :columns],
+            inside_BN=columns_N < length_B[:, None],
+            columns_N=columns_N,
+            length_B=length_B,
+            start_B=first.start_B,
+            samples_B=first.samples_B,
+            mask_id=first.mask_id,
+            region_width=int((length_B - first.start_B).amax()),
+            ragged=columns != shortest,
+            commit_step_BN=picked("commit_step_BN", -1)[:, :columns],
+            done_B=picked("done_B", 0),
+            initial_masks_B=picked("initial_masks_B", 0),
+        )
+
+    def become(self, other: Canvas) -> None:
+        """Take over everything that another canvas of the same batch says."""
+        self.__dict__.clear()
+        self.__dict__.update(other.__dict__)
+
+    def restart(self) -> None:
+        """Begin another decode: what is decided counts as old, progress counts from here."""
+        self.commit_step_BN = torch.full_like(self.commit_step_BN, -1)
+        self.done_B = torch.zeros_like(self.done_B)
+        self.initial_masks_B = self.masked_BN.sum(dim=1)
+
     def snapshot(self) -> Canvas:
         """The canvas as it is now, untouched by what is committed later."""
         twin = object.__new__(Canvas)

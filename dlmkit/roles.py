@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from dlmkit.canvas import Canvas
     from dlmkit.context import Context
+    from dlmkit.network import NetworkInfo
     from dlmkit.outcome import Outcome
     from dlmkit.plan import Plan
     from dlmkit.prediction import Prediction
@@ -46,6 +47,7 @@ __all__ = [
     "Reviser",
     "Revision",
     "ScoreSpace",
+    "Splitter",
     "StopRule",
     "Strategy",
     "TokenSampler",
@@ -109,6 +111,19 @@ class Procedure(Component):
     @abstractmethod
     def steps(self, context: Context, canvas: Canvas) -> Iterator[StepRecord]:
         """Decode the canvas in place; yield one record after each forward pass."""
+
+
+class Splitter(Component):
+    """Cuts the decoded part of a text into fragments, which an outer procedure may redo."""
+
+    role = "split"
+
+    @abstractmethod
+    def fragments(self, canvas: Canvas, info: NetworkInfo) -> Tensor:
+        """Return `fragment_BN` int64: the number of each position's fragment, from 0.
+
+        It is -1 where a position belongs to none: given text, masks, what only separates.
+        """
 
 
 class Blocks(Strategy):

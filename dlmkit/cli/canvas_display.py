@@ -88,7 +88,9 @@ def row_states(decode: Decode, record: StepRecord) -> list[RowState]:
     """Read the canvas as it is after the record's step."""
     canvas, block = decode.canvas, record.block
     info = decode.runner.home.network.info
-    shown_BN = record.after_BN if record.laid_out is None else record.laid_out.tokens_BN
+    shown_BN = record.after_BN
+    if record.laid_out is not None or shown_BN.shape != canvas.tokens_BN.shape:
+        shown_BN = canvas.tokens_BN  # the rows of the record are laid out anew by now
     columns = (
         shown_BN.tolist(),
         canvas.given_BN.tolist(),

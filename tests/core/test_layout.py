@@ -94,6 +94,19 @@ def test_new_positions_can_be_decided():
     assert [[1, 2, 9, 9, 5], [3, 6, 0, 0, 0]] == canvas.tokens_BN.tolist()
 
 
+def test_rows_can_be_chosen_from_canvases_of_different_widths():
+    """Each with its own length; what lies behind a row's end is padding again."""
+    canvas, layout = grown()
+    before = canvas.snapshot()
+    canvas.follow(layout)
+    chosen = Canvas.chosen((before, canvas), torch.tensor([0, 1]))
+    assert [[1, 2, 9, 9], [3, 9, 0, 0]] == chosen.tokens_BN.tolist()
+    assert ([4, 2], True, 2) == (chosen.length_B.tolist(), chosen.ragged, chosen.region_width)
+    other = Canvas.chosen((before, canvas), torch.tensor([1, 0]))
+    assert [[1, 2, 9, 9, 9], [3, 9, 9, 0, 0]] == other.tokens_BN.tolist()
+    assert [[1, 1, 0, 0, 0], [1, 0, 0, 1, 1]] == other.given_BN.int().tolist()
+
+
 @attrs.frozen
 class Remembering(StopRule):
     """Keeps a number for each position, each token there, and each row."""
