@@ -26,5 +26,6 @@ def dlmkit_commands() -> Iterable[click.Command]:
     """List the commands that make, check and compare bundles."""
     from dlmkit_export.commands.bundle import bundle
     from dlmkit_export.commands.export import export
+    from dlmkit_export.commands.parity import parity
 
-    return (export, bundle)
+    return (export, bundle, parity)

@@ -23,8 +23,10 @@ ROOM = tempfile.TemporaryDirectory(prefix="dlmkit-bundles-", ignore_cleanup_erro
 
 @functools.cache
 def bundle(name: str, **options) -> Path:
-    """The bundle of a reference checkpoint, or of the tiny model."""
-    path = Path(ROOM.name) / "-".join([name, *(f"{key}{value}" for key, value in options.items())])
+    """The bundle of a reference checkpoint, of a built-in one, or of the tiny model."""
+    path = Path(ROOM.name) / "-".join(
+        [Path(name).name, *(f"{key}{value}" for key, value in options.items())]
+    )
     return make(name, path, **options)
 
 
@@ -35,7 +37,9 @@ def make(name: str, path: Path, *, dtype: str = "float32", **options) -> Path:
 
 
 def source(name: str) -> str:
-    """The folder of a checkpoint."""
+    """How to refer to a checkpoint."""
+    if name.startswith("builtin/"):
+        return name
     if name != "tiny":
         return str(folder(name))
     path = Path(ROOM.name) / "tiny-checkpoint"

@@ -37,7 +37,7 @@ def inspect(folder: Path, *, as_json: bool) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for line in _lines(manifest):
+    for line in (*_lines(manifest), *_parity_lines(folder)):
         table.add_row(*line)
     Console(highlight=False).print(table)
 
@@ -79,3 +79,16 @@ def _lines(manifest: Manifest) -> Iterator[tuple[str, str]]:
     for name, sizes in manifest.buckets.as_json().items():
         yield f"buckets, {name}", ", ".join(map(str, sizes)) or "any size"
     yield "files", f"{len(manifest.files)}, {size / 2**20:.1f} MiB"
+
+
+def _parity_lines(folder: Path) -> Iterator[tuple[str, str]]:
+    from dlmkit_export.commands.parity import certificate_lines
+    from dlmkit_export.parity.certificate import read_certificate
+
+    certificate = read_certificate(folder)
+    if certificate is None:
+        yield "parity", f"never compared; see `dlmkit parity {folder}`"
+    elif not certificate.holds_for(folder):
+        yield "parity", f"out of date: the bundle has changed; see `dlmkit parity {folder}`"
+    else:
+        yield from certificate_lines(certificate)

@@ -94,6 +94,7 @@ def _refuse_changes(reference: str, options: LoadOptions, manifest: Manifest) ->
         "--dtype": options.dtype not in ("auto", dtype),
         "a family": options.family is not None,
         "a revision": options.revision is not None,
+        "other rotary frequencies": options.rope is not None,
     }
     changed = [name for name, wanted in asked.items() if wanted]
     if changed:

@@ -33,7 +33,7 @@ def feeds(
     """
     rows, count = inputs.ids_BQ.shape
     fed = buckets.fit("fed", count)
-    wanted = buckets.fit("wanted", inputs.want_BS.shape[1])
+    wanted = buckets.fit("wanted", max(1, inputs.want_BS.shape[1]))  # sums need an element
     past = _past(inputs, info, buckets)
     values = (
         _integers(inputs.ids_BQ, fed),

@@ -59,7 +59,14 @@ class GraphRunner:
         }
         for name, tensor in results.items():
             binding.bind_output(name, *self._place(tensor))
-        self._session.run_with_iobinding(binding, self._run_options)
+        try:
+            self._session.run_with_iobinding(binding, self._run_options)
+        except Exception as error:  # its exceptions have no common base
+            raise EngineError(
+                f"ONNX Runtime failed while running the network: {_reason(error)}",
+                hint="if memory is short, lower the batch size or shorten the text; else see "
+                "whether --engine torch runs it, and report the difference",
+            ) from error
         return results
 
     def _place(self, tensor: Tensor) -> tuple[str, int, int, tuple[int, ...], int]:
@@ -82,9 +89,8 @@ def _open(path: Path, device: torch.device, threads: int) -> onnxruntime.Inferen
             str(path), options, providers=[(provider, provider_options)]
         )
     except Exception as error:  # its exceptions have no common base
-        reason = str(error).strip().splitlines()[0]
         raise EngineError(
-            f"ONNX Runtime {onnxruntime.__version__} cannot load {path.name}: {reason}",
+            f"ONNX Runtime {onnxruntime.__version__} cannot load {path.name}: {_reason(error)}",
             hint="update onnxruntime, or make the bundle again with --opset 20 and, on the CPU, "
             "--dtype float32",
         ) from error
@@ -95,3 +101,7 @@ def _open(path: Path, device: torch.device, threads: int) -> onnxruntime.Inferen
             hint="see `dlmkit doctor`; use --device cpu to run on the CPU on purpose",
         )
     return session
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

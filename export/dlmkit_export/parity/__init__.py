@@ -1,0 +1,1 @@
+"""Comparing a compiled network with the one it was made from."""
