@@ -64,7 +64,8 @@ class Strategy(Component):
 
     `need`: statistics it reads.  `span`: the positions it reads, the current block or the whole
     region that is generated.  `reopens`: whether it may put masks back.  `history`: whether it
-    compares with earlier steps.  `stochastic`: whether it draws random numbers.  `requires`: what
+    compares with earlier steps.  `stochastic`: whether it draws random numbers.  `combines`:
+    whether it merely combines others of its role, so that checks look at those.  `requires`: what
     must hold elsewhere: `block-causal` or `prefix-causal` attention, `fixed-steps` of the transfer
     rule, an ability of the engine such as `attention-taps`.
     """
@@ -74,6 +75,7 @@ class Strategy(Component):
     reopens: ClassVar[bool] = False
     history: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
+    combines: ClassVar[bool] = False
     requires: ClassVar[frozenset[str]] = frozenset()
 
     def needs(self) -> Need:

@@ -157,10 +157,10 @@ def value_at(value: float | Schedule, view: View) -> float | Tensor:
 def _elapsed_B(over: Over, view: View) -> Tensor:
     if over == "filled":
         return view.progress_B
-    planned = view.planned_steps
-    if planned is None:
+    planned_B = view.planned_steps_B
+    if planned_B is None:
         raise StrategyError(
             "a schedule runs over steps, but the transfer rule does not fix their number",
             hint="write `over: filled`",
         )
-    return torch.full_like(view.progress_B, min(view.step / planned, 1.0))
+    return (view.step / planned_B.double()).clamp_max(1.0).to(view.progress_B.dtype)

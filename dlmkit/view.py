@@ -162,11 +162,12 @@ class View:
         return 1.0 - left_B.float() / self.canvas.initial_masks_B.clamp_min(1).float()
 
     @cached_property
-    def planned_steps(self) -> int | None:
-        """Steps of the whole decode where the transfer rule fixes them, else None."""
+    def planned_steps_B(self) -> Tensor | None:
+        """Steps of each row's decode where the transfer rule fixes them, int64; else None."""
         if self.steps_per_block is None:
             return None
-        return self.steps_per_block * -(-self.canvas.region_width // self.block.width)
+        length_B = self.canvas.length_B - self.canvas.start_B
+        return self.steps_per_block * -(-length_B // self.block.width)
 
     def uniform_BP(self, stream: str) -> Tensor:
         """A random number in (0, 1) for each position, float64; `stream` names who draws."""

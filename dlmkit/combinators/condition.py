@@ -1,4 +1,4 @@
-"""Conditions: in which rows, and when, a `when` applies.
+"""Conditions: in which rows, and when, a `when` applies; and what every `when` has.
 
 Legend: B rows.
 """
@@ -11,12 +11,16 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.combinators.members import Combined
 from dlmkit.component import option
 
 if TYPE_CHECKING:
     from dlmkit.view import View
 
-__all__ = ["Condition"]
+__all__ = ["OTHERWISE", "THEN", "Condition", "Conditional"]
+
+THEN = "what applies where the condition holds"
+OTHERWISE = "what applies everywhere else"
 
 
 def _interval(pair: Any) -> str | None:
@@ -58,6 +62,20 @@ class Condition:
         if self.row is not None:
             holds_B &= _within(samples_B, self.row)
         return holds_B
+
+
+@attrs.frozen(kw_only=True)
+class Conditional(Combined):
+    """Base of every `when`, beside its role."""
+
+    condition: Condition = option(
+        doc="where this applies: intervals of progress, block, step or row"
+    )
+
+    def choose(self, then: Tensor, otherwise: Tensor, view: View) -> Tensor:
+        """The first tensor's rows where the condition holds, the second's elsewhere."""
+        holds_B = self.condition.holds_B(view)
+        return torch.where(holds_B.reshape(-1, *[1] * (then.ndim - 1)), then, otherwise)
 
 
 def _within(value_B: Tensor, interval: tuple[float, float | None]) -> Tensor:

@@ -9,11 +9,7 @@ from dlmkit.memory import parts
 from dlmkit.need import Need
 from dlmkit.roles import Strategy
 
-__all__ = ["CONDITION", "OTHERWISE", "THEN", "Combined", "at_least_two"]
-
-CONDITION = "where this applies: intervals of progress, block, step or row"
-THEN = "what applies where the condition holds"
-OTHERWISE = "what applies everywhere else"
+__all__ = ["Combined", "at_least_two"]
 
 
 def at_least_two(members: tuple[Any, ...]) -> str | None:
@@ -23,6 +19,8 @@ def at_least_two(members: tuple[Any, ...]) -> str | None:
 
 class Combined(Strategy):
     """Base of the combinators, beside their role: it declares what some member declares."""
+
+    combines = True
 
     @property
     def span(self) -> Literal["block", "region"]:  # type: ignore[override] # the members' own

@@ -10,11 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import attrs
-import torch
 from torch import Tensor
 
-from dlmkit.combinators.condition import Condition
-from dlmkit.combinators.members import CONDITION, THEN, Combined
+from dlmkit.combinators.condition import THEN, Conditional
 from dlmkit.component import option
 from dlmkit.roles import (
     CommitGuard,
@@ -35,27 +33,24 @@ __all__ = ["WhenExit", "WhenGuard", "WhenInputs", "WhenLogits", "WhenRevise", "W
 
 
 @attrs.frozen(kw_only=True)
-class WhenInputs(Combined, InputTransform):
+class WhenInputs(Conditional, InputTransform):
     """Change the input only where a condition holds."""
 
     name = "when"
 
-    condition: Condition = option(doc=CONDITION)
     then: InputTransform = option(doc=THEN)
 
     def apply(self, ids_BN: Tensor, view: View) -> Tensor:
         """The changed rows, and the others as they are."""
-        holds_B1 = self.condition.holds_B(view)[:, None]
-        return torch.where(holds_B1, self.then.apply(ids_BN, view), ids_BN)
+        return self.choose(self.then.apply(ids_BN, view), ids_BN, view)
 
 
 @attrs.frozen(kw_only=True)
-class WhenLogits(Combined, LogitsTransform):
+class WhenLogits(Conditional, LogitsTransform):
     """Edit the distribution only where a condition holds."""
 
     name = "when"
 
-    condition: Condition = option(doc=CONDITION)
     then: LogitsTransform = option(doc=THEN)
 
     @property
@@ -65,32 +60,28 @@ class WhenLogits(Combined, LogitsTransform):
 
     def edit(self, logits_BPV: Tensor, view: View) -> Tensor:
         """The edited rows, and the others as they are."""
-        holds_B11 = self.condition.holds_B(view)[:, None, None]
-        return torch.where(holds_B11, self.then.edit(logits_BPV, view), logits_BPV)
+        return self.choose(self.then.edit(logits_BPV, view), logits_BPV, view)
 
 
 @attrs.frozen(kw_only=True)
-class WhenGuard(Combined, CommitGuard):
+class WhenGuard(Conditional, CommitGuard):
     """Guard the selection only where a condition holds."""
 
     name = "when"
 
-    condition: Condition = option(doc=CONDITION)
     then: CommitGuard = option(doc=THEN)
 
     def guard(self, commit_BP: Tensor, confidence_BP: Tensor, view: View) -> Tensor:
         """The guarded rows, and the others as they are."""
-        holds_B1 = self.condition.holds_B(view)[:, None]
-        return torch.where(holds_B1, self.then.guard(commit_BP, confidence_BP, view), commit_BP)
+        return self.choose(self.then.guard(commit_BP, confidence_BP, view), commit_BP, view)
 
 
 @attrs.frozen(kw_only=True)
-class WhenExit(Combined, EarlyExit):
+class WhenExit(Conditional, EarlyExit):
     """Exit only where a condition holds."""
 
     name = "when"
 
-    condition: Condition = option(doc=CONDITION)
     then: EarlyExit = option(doc=THEN)
 
     def decide(self, prediction: Prediction, confidence_BP: Tensor, view: View) -> Exit | None:
@@ -102,12 +93,11 @@ class WhenExit(Combined, EarlyExit):
 
 
 @attrs.frozen(kw_only=True)
-class WhenRevise(Combined, Reviser):
+class WhenRevise(Conditional, Reviser):
     """Revise only where a condition holds."""
 
     name = "when"
 
-    condition: Condition = option(doc=CONDITION)
     then: Reviser = option(doc=THEN)
 
     @property
@@ -125,12 +115,11 @@ class WhenRevise(Combined, Reviser):
 
 
 @attrs.frozen(kw_only=True)
-class WhenStop(Combined, StopRule):
+class WhenStop(Conditional, StopRule):
     """Stop rows only where a condition holds."""
 
     name = "when"
 
-    condition: Condition = option(doc=CONDITION)
     then: StopRule = option(doc=THEN)
 
     def stop(self, view: View) -> Tensor:

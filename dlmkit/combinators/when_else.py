@@ -8,11 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
-import torch
 from torch import Tensor
 
-from dlmkit.combinators.condition import Condition
-from dlmkit.combinators.members import CONDITION, OTHERWISE, THEN, Combined
+from dlmkit.combinators.condition import OTHERWISE, THEN, Conditional
 from dlmkit.component import option
 from dlmkit.roles import ConfidenceScorer, ScoreSpace, TokenSampler, TransferRule
 
@@ -24,12 +22,11 @@ __all__ = ["WhenConfidence", "WhenSample", "WhenTransfer"]
 
 
 @attrs.frozen(kw_only=True)
-class WhenTransfer(Combined, TransferRule):
+class WhenTransfer(Conditional, TransferRule):
     """One rule where a condition holds, another everywhere else."""
 
     name = "when"
 
-    condition: Condition = option(doc=CONDITION)
     then: TransferRule = option(doc=THEN)
     otherwise: TransferRule = option(doc=OTHERWISE)
 
@@ -47,35 +44,31 @@ class WhenTransfer(Combined, TransferRule):
 
     def select(self, confidence_BP: Tensor, view: View) -> Tensor:
         """Each row's own rule."""
-        holds_B1 = self.condition.holds_B(view)[:, None]
         then_BP = self.then.select(confidence_BP, view)
-        return torch.where(holds_B1, then_BP, self.otherwise.select(confidence_BP, view))
+        return self.choose(then_BP, self.otherwise.select(confidence_BP, view), view)
 
 
 @attrs.frozen(kw_only=True)
-class WhenSample(Combined, TokenSampler):
+class WhenSample(Conditional, TokenSampler):
     """One sampler where a condition holds, another everywhere else."""
 
     name = "when"
 
-    condition: Condition = option(doc=CONDITION)
     then: TokenSampler = option(doc=THEN)
     otherwise: TokenSampler = option(doc=OTHERWISE)
 
     def propose(self, prediction: Prediction, view: View) -> Tensor:
         """Each row's own proposals."""
-        holds_B1 = self.condition.holds_B(view)[:, None]
         then_BP = self.then.propose(prediction, view)
-        return torch.where(holds_B1, then_BP, self.otherwise.propose(prediction, view))
+        return self.choose(then_BP, self.otherwise.propose(prediction, view), view)
 
 
 @attrs.frozen(kw_only=True)
-class WhenConfidence(Combined, ConfidenceScorer):
+class WhenConfidence(Conditional, ConfidenceScorer):
     """One score where a condition holds, another everywhere else."""
 
     name = "when"
 
-    condition: Condition = option(doc=CONDITION)
     then: ConfidenceScorer = option(doc=THEN)
     otherwise: ConfidenceScorer = option(doc=OTHERWISE)
 
@@ -86,7 +79,6 @@ class WhenConfidence(Combined, ConfidenceScorer):
 
     def score(self, tokens_BP: Tensor, prediction: Prediction, view: View) -> Tensor:
         """Each row's own score."""
-        holds_B1 = self.condition.holds_B(view)[:, None]
         then_BP = self.then.score(tokens_BP, prediction, view)
         otherwise_BP = self.otherwise.score(tokens_BP, prediction, view)
-        return torch.where(holds_B1, then_BP, otherwise_BP)
+        return self.choose(then_BP, otherwise_BP, view)

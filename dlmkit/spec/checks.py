@@ -254,6 +254,24 @@ def double_reopening(root: Recipe) -> Iterator[Finding]:
             )
 
 
+def undone_exploration(root: Recipe) -> Iterator[Finding]:
+    """Tokens that are committed in doubt are taken back for being doubtful."""
+    for procedure in procedures(root):
+        exploring = [
+            part
+            for part in simple(procedure)
+            if isinstance(part.component, TransferRule) and part.component.doubtful
+        ]
+        for part in simple(procedure) if exploring else ():
+            if isinstance(part.component, Reviser) and part.component.reopens:
+                yield Finding(
+                    part,
+                    f"{part.component.name!r} may take back at once what "
+                    f"{exploring[0].component.name!r} commits although it is uncertain",
+                    "use one of them, or let the reviser begin later with `when`",
+                )
+
+
 CHECKS = (
     *LENGTH_CHECKS,
     *MODEL_CHECKS,
@@ -269,6 +287,7 @@ CHECKS = (
     Check("C16", "warning", double_reopening),
     Check("C18", "error", termination),
     Check("C23", "warning", step_cap),
+    Check("C24", "warning", undone_exploration),
     Check("fixed-steps", "error", unknown_share),
     Check("schedule-steps", "error", schedule_steps),
 )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dlmkit.component import Component
-from dlmkit.roles import Procedure
+from dlmkit.roles import Procedure, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dlmkit.component import Component
     from dlmkit.spec.recipe import Recipe
 
 __all__ = ["first", "own", "procedures", "simple"]
@@ -31,9 +31,7 @@ def own(procedure: Recipe) -> Iterator[Recipe]:
 def simple(procedure: Recipe) -> Iterator[Recipe]:
     """Own parts that do not merely combine others of their role."""
     for part in own(procedure):
-        role = part.component.role if isinstance(part.component, Component) else None
-        inner = (each.component for each in part.parts)
-        if not any(isinstance(each, Component) and each.role == role for each in inner):
+        if not (isinstance(part.component, Strategy) and part.component.combines):
             yield part
 
 

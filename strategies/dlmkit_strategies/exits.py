@@ -83,15 +83,15 @@ class Gap(EarlyExit):
     def _limit(self, view: View) -> float | Tensor:
         if not isinstance(self.threshold, Schedule) or self.threshold.over == "filled":
             return value_at(self.threshold, view)
-        planned = view.planned_steps
-        if planned is None:
+        planned_B = view.planned_steps_B
+        if planned_B is None:
             raise StrategyError(
                 "the exit's threshold runs over steps, but their number is not fixed",
                 hint="write `over: filled`",
             )
         first = 0 if self.stretched else 1
-        share = min((view.step + first) / max(planned - 1 + first, 1), 1.0)
-        return self.threshold.at(torch.full_like(view.progress_B, share))[:, None]
+        share_B = (view.step + first) / (planned_B.double() - 1 + first).clamp_min(1.0)
+        return self.threshold.at(share_B.clamp_max(1.0).float())[:, None]
 
 
 @attrs.frozen

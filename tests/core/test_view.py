@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 import torch
 from hypothesis import given
 
 from dlmkit.canvas import Canvas
 from dlmkit.errors import StrategyError
+from dlmkit.noise import Noise
+from dlmkit.testing.conformance.scenes import toy_info
 from dlmkit.testing.generators import views
-from dlmkit.view import whole_region, window
+from dlmkit.view import View, whole_region, window
 
 
 @given(views())
@@ -61,3 +64,28 @@ def test_the_whole_region_reaches_from_the_first_mask_to_the_end():
     """Also where the rows differ."""
     span = whole_region(Canvas.create([[1, 9, 2], [9, 9, 9, 3]], 0, 9, infill=True))
     assert ([1, 0], [3, 4], 4) == (span.start_B.tolist(), span.stop_B.tolist(), span.width)
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(4, [8, 4]), (None, None)])
+def test_each_row_plans_its_own_steps(steps, expected):
+    """The longer row has two blocks of four, the shorter one; without a plan there is none."""
+    mask = 9
+    canvas = Canvas.create(
+        [[1, mask, mask, mask, mask, mask], [1, 2, 3, mask]], 0, mask, infill=True
+    )
+    span = attrs.evolve(whole_region(canvas), width=4)
+    positions_BP, inside_BP = window(span.start_B, span.stop_B, 4, 6)
+    view = View(
+        canvas=canvas,
+        info=toy_info(),
+        noise=Noise(0, canvas.samples_B, 0),
+        step=0,
+        block=span,
+        block_step_B=torch.zeros(2),
+        block_masks_B=canvas.initial_masks_B,
+        positions_BP=positions_BP,
+        inside_BP=inside_BP,
+        steps_per_block=steps,
+    )
+    planned_B = view.planned_steps_B
+    assert expected == (None if planned_B is None else planned_B.tolist())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dlmkit.spec import load_spec
+from dlmkit.spec.recipe import recipe_of
+from dlmkit.spec.walk import simple
 
 SPEC = """\
 dlmkit: pipeline/1
@@ -46,3 +48,22 @@ def test_one_reviser_and_one_rule_of_place_pass() -> None:
         "  transfer: {use: union, of: [dilated, threshold]}\n  revise: backtrack\n  max_steps: 64\n"
     )
     assert [] == warnings(text)
+
+
+def test_exploration_and_revision_are_warned_about() -> None:
+    """C24, at the reviser; what is committed in doubt is doubtful a step later too."""
+    found = warnings("  transfer: explore\n  revise: reopen-faded\n  max_steps: 64\n")
+    message = "'reopen-faded' may take back at once what 'explore' commits although it is uncertain"
+    hint = "use one of them, or let the reviser begin later with `when`"
+    assert [("C24", message, hint)] == found
+
+
+def test_a_rule_with_a_rule_inside_is_looked_at_itself() -> None:
+    """A combinator's members count, not the combinator; `otherwise` of KLASS is a part of it."""
+    text = (
+        "  transfer:\n    use: union\n    of:\n"
+        "      - {use: steady-and-sure, otherwise: top-k}\n      - threshold\n"
+    )
+    pipeline = recipe_of(load_spec(SPEC + text).pipeline, "pipeline")
+    rules = [each.component.name for each in simple(pipeline) if each.component.role == "transfer"]
+    assert ["steady-and-sure", "top-k", "threshold"] == rules
