@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from dlmkit.engine import find_engine
 from dlmkit.errors import DlmkitError
 from dlmkit.requirements import ABILITIES, attention_problem
-from dlmkit.roles import Strategy
+from dlmkit.roles import Blocks, Strategy
 from dlmkit.spec.check import Check, Finding
 from dlmkit.spec.documents import default_models
-from dlmkit.spec.walk import own, procedures
+from dlmkit.spec.walk import first, own, procedures, simple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,15 +22,22 @@ if TYPE_CHECKING:
 __all__ = ["ENGINE_CHECKS"]
 
 
-def _used_with(root: Recipe) -> Iterator[tuple[Recipe, ModelRef]]:
-    """Each strategy that requires something, with the loaded model that it is used with."""
+def _with_models(root: Recipe) -> Iterator[tuple[Recipe, ModelRef]]:
+    """Each procedure with the loaded model whose tokens it decodes."""
     models = root.component.models
     for procedure in procedures(root):
         ref = models.get(procedure.component.home())
         if ref is not None and ref.derive is not None:
             ref = models.get(ref.derive.source)
-        for part in own(procedure) if ref is not None else ():
-            if isinstance(part.component, Strategy) and part.component.requires and ref:
+        if ref is not None:
+            yield procedure, ref
+
+
+def _used_with(root: Recipe) -> Iterator[tuple[Recipe, ModelRef]]:
+    """Each strategy that requires something, with the model that it is used with."""
+    for procedure, ref in _with_models(root):
+        for part in own(procedure):
+            if isinstance(part.component, Strategy) and part.component.requires:
                 yield part, ref
 
 
@@ -60,6 +67,21 @@ def attention(root: Recipe) -> Iterator[Finding]:
             yield Finding(part, problem, "use another one, or a model that it is for")
 
 
+def unseen_blocks(root: Recipe) -> Iterator[Finding]:
+    """A strategy looks at blocks that the model predicts from undecided text."""
+    for procedure, ref in _with_models(root):
+        pattern = _pattern(ref) if first(procedure, Blocks) else None
+        for part in simple(procedure) if pattern and pattern.kind == "block-causal" else ():
+            if isinstance(part.component, Strategy) and part.component.span == "region":
+                yield Finding(
+                    part,
+                    f"{part.component.role} {part.component.name!r} reads predictions outside "
+                    "the block; this model's attention is block-causal, so those of later blocks "
+                    "rest on undecided text",
+                    "use one that reads the block alone",
+                )
+
+
 def _pattern(ref: ModelRef) -> AttentionPattern | None:
     """The attention of a named checkpoint on this machine; None where it cannot be read.
 
@@ -85,5 +107,6 @@ def _pattern(ref: ModelRef) -> AttentionPattern | None:
 ENGINE_CHECKS = (
     Check("engine", "error", engine_abilities),
     Check("C11", "error", attention),
+    Check("C13", "warning", unseen_blocks),
 )
 """Checks of strategies against engine and model."""

@@ -35,3 +35,13 @@ def test_a_model_that_is_not_here_is_not_judged(tmp_path):
     """Nothing is downloaded to check a spec."""
     away = json.dumps(str(tmp_path / "nowhere"))
     assert load_spec("llada", ["pipeline.cache=block-causal", f"models.main.repo={away}"])
+
+
+def test_looking_past_the_block_of_a_block_causal_model_is_warned_about(fixtures):
+    """C13; over one block, or with full attention, there is nothing to warn about."""
+    repo = f"models.main.repo={json.dumps(str(fixtures / 'sdar'))}"
+    (warning,) = load_spec("prophet", [repo]).warnings
+    assert "C13" == warning.check
+    assert "exit 'gap' reads predictions outside the block" in warning.message
+    assert not load_spec("prophet", [repo, "pipeline.blocks=null"]).warnings
+    assert not load_spec("prophet", ["models.main.repo=builtin/drafter"]).warnings
