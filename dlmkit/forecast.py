@@ -65,6 +65,21 @@ class Forecast:
             prediction = attrs.evolve(prediction, shadow=self._finished(shadows, view))
         return view, prediction
 
+    def predict_states(
+        self, session: Session, view: View, states: Sequence[Tensor]
+    ) -> tuple[View, list[Prediction]]:
+        """Run one pass over several canvases under the plan of the one in view.
+
+        They may differ only where that plan computes; neither guidance nor input transforms take
+        part.  Raises as `predict` does.
+        """
+        plan = self.cache.plan(view) if self.cache else Plan.full(view.tokens_BN)
+        view = view if plan.whole else _narrowed(view, plan, checked=session.checked)
+        predictions = session.predict(
+            states, view.canvas, view.positions_BP, plan, self.need, view.predicted_BP
+        )
+        return view, [self._finished([each], view) for each in predictions]
+
     def _finished(self, predictions: Sequence[Prediction], view: View) -> Prediction:
         """Combine the variants, and edit the result in both stages."""
         prediction = predictions[0]

@@ -78,7 +78,9 @@ class Session:
     ) -> list[Prediction]:
         """Run one forward pass; return a prediction at `positions_BP` for each variant.
 
-        Variants are canvases `ids_BN` that share a plan and run as extra rows of one pass.  With
+        Variants are canvases `ids_BN` that share a plan and run as extra rows of one pass.  Each
+        has stored rows of its own if the first pass that stored anything had as many of them; else
+        they share one row, and what is stored is what the first of them computes.  With
         `required_BP`, what is predicted at other positions means nothing where it was not fed.
         The plan's shadows are predicted in `Prediction.shadow`.
 
@@ -106,8 +108,10 @@ class Session:
         rows, fed = inputs.ids_BQ.shape
         self._account.counts = self.counts.plus(rows=rows, fed=rows * fed)
         if plan.commit_BQ is not None:
-            keep_BQ, fresh = _repeat(plan.commit_BQ, repeat), _first(output.fresh, feed_BQ.shape[1])
-            self._store(ids_BN).commit(fresh, feed_BQ, keep_BQ, ids_BQ)
+            store = self._store(ids_BN)
+            own = len(store.tag_BN)  # canvases that share a store keep what the first one computes
+            fresh = _first(output.fresh, own, feed_BQ.shape[1])
+            store.commit(fresh, feed_BQ[:own], _repeat(plan.commit_BQ, repeat)[:own], ids_BQ[:own])
         predictions = _split(output, repeat, positions_BP.shape[1])
         if need.taps:
             predictions[0] = attrs.evolve(predictions[0], taps=Taps.of(output, plan, canvas))
@@ -138,7 +142,7 @@ class Session:
         )
         if past is not None and self.checked:
             self._refuse_empty_reads(past, repeat)
-        content = None if past is None else self._store(ids_BN).content
+        content = None if past is None else self._content(ids_BN)
         if past is not None and plan.layers_BNY is not None:
             content, past = narrowed(past, plan, self._store(ids_BN), self.info.attention)
         return NetworkInputs(
@@ -192,11 +196,23 @@ class Session:
     def _refuse_empty_reads(self, past_B1QN: Tensor, repeat: int) -> None:
         read_BN = _repeat(past_B1QN.any(dim=2)[:, 0], repeat)
         filled_BN = torch.zeros_like(read_BN) if self.store is None else self.store.filled_BN
+        filled_BN = _repeat(filled_BN, len(read_BN) // len(filled_BN))
         if bool((read_BN & ~filled_BN).any()):
             raise EngineError(
                 "the cache policy's plan reads a position that was never stored",
                 hint="mark a position as cached only after a plan that commits it",
             )
+
+    def _content(self, ids_BN: Tensor) -> KeyValues:
+        """What is stored, for every canvas; several may share one store."""
+        store = self._store(ids_BN)
+        times = len(ids_BN) // len(store.tag_BN)
+        if times == 1:
+            return store.content
+        keys, values = store.content.keys_YBGCE, store.content.values_YBGCE
+        return KeyValues(
+            keys_YBGCE=keys.repeat(1, times, 1, 1, 1), values_YBGCE=values.repeat(1, times, 1, 1, 1)
+        )
 
     def _store(self, ids_BN: Tensor) -> Store:
         if self.store is None:
@@ -212,11 +228,11 @@ def _repeat(x: Tensor, times: int) -> Tensor:
     return x if times == 1 else x.repeat(times, *[1] * (x.ndim - 1))
 
 
-def _first(fresh: KeyValues, count: int) -> KeyValues:
-    """The keys and values of the first fed positions; after them come shadows."""
+def _first(fresh: KeyValues, rows: int, count: int) -> KeyValues:
+    """The keys and values of the first rows and fed positions; after those come shadows."""
     return KeyValues(
-        keys_YBGCE=fresh.keys_YBGCE[:, :, :, :count],
-        values_YBGCE=fresh.values_YBGCE[:, :, :, :count],
+        keys_YBGCE=fresh.keys_YBGCE[:, :rows, :, :count],
+        values_YBGCE=fresh.values_YBGCE[:, :rows, :, :count],
     )
 
 

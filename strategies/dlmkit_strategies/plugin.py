@@ -54,6 +54,7 @@ MODULES = (
     "saber_rules",
     "rope",
     "sample",
+    "self_speculation",
     "stability",
     "stop",
     "transfer",

@@ -1,0 +1,74 @@
+"""FreeDave: a pipeline checks several of its own next steps in one pass.
+
+Legend: B rows, N canvas positions, X states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import attrs
+
+from dlmkit.bounds import at_least
+from dlmkit.canvas import Canvas
+from dlmkit.component import option
+from dlmkit.context import Context
+from dlmkit.denoise import Denoise
+from dlmkit.memory import parts
+from dlmkit.records import StepRecord
+from dlmkit.roles import CachePolicy, Procedure, Strategy
+from dlmkit_strategies.self_speculation.play import Play
+
+__all__ = ["FreeDave"]
+
+_ALONE = ("inputs", "guide", "revise", "length", "stop")
+"""Slots of a pipeline whose steps cannot be taken on a draft."""
+
+
+@attrs.frozen(kw_only=True)
+class FreeDave(Procedure):
+    """Guess the pipeline's next steps from its last prediction, and check them all in one pass.
+
+    Each draft goes one step further on the prediction in hand; the first is right by
+    construction.  One pass over all of them, as rows that share the stored keys and values, tells
+    what each leads to, so the drafts stand up to the first that the pipeline would not have come
+    to; the prediction of the last one that stands is the next in hand.  A step that completes a
+    block is right by construction too; the published code looks at it unless it is a single token.
+    With `exact` agreement the text is that of the pipeline alone, under the same cache; `subset`
+    also accepts drafts that reveal less than the pipeline would have.
+    Source: FreeDave (arXiv:2510.00294), d; FreeDave++ with a threshold as the transfer rule.
+    """
+
+    name = "free-dave"
+
+    pipeline: Denoise = option(doc="the pipeline whose steps are drafted and checked")
+    drafts: int = option(4, doc="steps that are drafted at once", check=at_least(1))
+    agreement: Literal["exact", "subset"] = option(
+        "exact", doc="when a draft is one that the pipeline would have come to"
+    )
+    unseen: Literal["any", "single"] = option(
+        "any", doc="last steps of a block that need no look: all, or those of a single token"
+    )
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """Refuse pipelines with steps that cannot be taken on a draft."""
+        pipeline = options["pipeline"]
+        for slot in _ALONE:
+            if getattr(pipeline, slot):
+                yield "pipeline", f"has `{slot}`, which drafted steps cannot follow", "leave it out"
+        for part in parts(pipeline):
+            if isinstance(part, Strategy) and not isinstance(part, CachePolicy) and part.state:
+                message = f"has {part.role} {part.name!r}, which remembers earlier steps"
+                yield "pipeline", message, "use one that looks at the present step only"
+
+    def home(self) -> str:
+        """The pipeline's model."""
+        return self.pipeline.model
+
+    def steps(self, context: Context, canvas: Canvas) -> Iterator[StepRecord]:
+        """Decode the canvas in place; yield one record after each forward pass."""
+        play = Play.begin(self, context, canvas)
+        while play.goes_on():
+            yield play.round()
