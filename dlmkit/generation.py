@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
+from dlmkit.defaults import DEFAULT_PIPELINE
 from dlmkit.draft_verify.ledger import Ledger, LedgerKeeper
 from dlmkit.engine import LoadedModel, find_engine
 from dlmkit.errors import ModelError
@@ -40,7 +41,7 @@ __all__ = ["Decode", "Runner", "generate"]
 
 def generate(
     prompts: str | Sequence[str],
-    pipeline: str | Path | Document = "llada",
+    pipeline: str | Path | Document = DEFAULT_PIPELINE,
     *,
     overrides: Sequence[str] = (),
     mode: Mode = "auto",
@@ -142,14 +143,16 @@ class Runner:
     def mask_id(self) -> int:
         """What undecided positions hold: the mask token of that model.
 
-        For a causal network, which is never shown them, it is the number after its vocabulary.
+        For a causal network, which is never shown them, and for one that was trained to see any
+        tokens there, it is the number after its vocabulary.
 
         Raises:
             ModelError: the network needs a mask token, and nothing says which it is.
         """
         info = self.home.network.info
         mask_id = info.mask_id
-        if mask_id is None and info.attention.kind == "causal" and info.logit_shift:
+        causal = info.attention.kind == "causal" and info.logit_shift
+        if mask_id is None and (causal or info.noise == "uniform"):
             return info.vocab_size
         if mask_id is None:
             raise ModelError(
@@ -198,7 +201,10 @@ class Runner:
             device=self.home.network.info.device,
             first_sample=first_sample,
         )
-        sessions = {name: Session(model.network) for name, model in self.models.items()}
+        sessions = {
+            name: Session(model.network, tokenizer=model.tokenizer)
+            for name, model in self.models.items()
+        }
         tokenizers = {name: model.tokenizer for name, model in self.models.items()}
         return Decode(self, Context(sessions, seed, tokenizers), canvas, keep_given=infill)
 

@@ -1,4 +1,4 @@
-"""Draw docs/images/decode.svg: four moments of a real decode on the built-in verifier.
+"""Draw docs/images/decode.svg: rounds of a real decode by the built-in drafter and verifier.
 
 Run `python docs/draw_decode.py` to draw it again; the caption on the home page names this command.
 """
@@ -15,24 +15,40 @@ from rich.text import Text
 
 from dlmkit import Runner, load_spec
 from dlmkit.cli.canvas_display import row_states
-from dlmkit.cli.canvas_text import row_text
+from dlmkit.cli.canvas_text import legend, row_text
+from dlmkit.defaults import DEFAULT_PIPELINE
 
 PROMPT = "Tom has 12 apples. He buys 7 more and gives 5 to Anna. How many apples does Tom have now?"
 TARGET = Path(__file__).parent / "images" / "decode.svg"
-MOMENTS = 4
+ROUNDS = 4
+
+
+def rounds() -> list[list[Text]]:
+    """For each round the canvas as the drafter left it, and after the verifier's pass."""
+    runner = Runner.load(load_spec(DEFAULT_PIPELINE, ["gen_length=32"]))
+    decode = runner.start(runner.encode([PROMPT]))
+    found: list[list[Text]] = []
+    drafted: list[Text] = []
+    passes: dict[str, int] = {}
+    for record in decode:
+        row = row_states(decode, record)[0]
+        text = _on_one_line(row_text(row, runner.tokenizer.decode, record.step, record.step))
+        passes[record.network] = passes.get(record.network, 0) + 1
+        label = f"{record.network:>8}, pass {passes[record.network]:2}   "
+        line = Text(label, "dim").append_text(text)
+        if record.phase == "draft":
+            drafted = [line]
+        else:
+            found.append([*drafted, line])
+            drafted = []
+    return found
 
 
 def frames() -> list[Text]:
-    """The canvas after evenly spaced steps, with what the step before changed highlighted."""
-    runner = Runner.load(load_spec("llada", ["gen_length=32"]))
-    decode = runner.start(runner.encode([PROMPT]))
-    shown = []
-    for record in decode:
-        row = row_states(decode, record)[0]
-        text = row_text(row, runner.tokenizer.decode, record.step, record.step)
-        shown.append(Text(f"pass {record.step + 1:2}   ", "dim").append_text(_on_one_line(text)))
-    last = len(shown) - 1
-    return [shown[round(last * moment / (MOMENTS - 1))] for moment in range(MOMENTS)]
+    """Evenly spaced rounds, the first and the last among them."""
+    found = rounds()
+    last = len(found) - 1
+    return [line for number in range(ROUNDS) for line in found[round(last * number / (ROUNDS - 1))]]
 
 
 def _on_one_line(text: Text) -> Text:
@@ -44,8 +60,8 @@ def _on_one_line(text: Text) -> Text:
 
 def main() -> None:
     """Render the frames with rich and write the picture."""
-    console = Console(record=True, width=100, file=StringIO(), force_terminal=True)
-    body = Group(*frames())
+    console = Console(record=True, width=108, file=StringIO(), force_terminal=True)
+    body = Group(*frames(), Text(), legend())
     console.print(Panel(body, title=f"[dim]{PROMPT}[/]", border_style="grey30"))
     TARGET.parent.mkdir(exist_ok=True)
     svg = console.export_svg(title="dlmkit generate")

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
-from dlmkit.cli.canvas_text import RowState, row_bar, row_text
+from dlmkit.cli.canvas_text import RowState, legend, row_bar, row_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -60,6 +60,8 @@ class CanvasDisplay:
         ]
         if len(rows) > shown:
             parts.append(Text(f"  and {len(rows) - shown} more rows", "dim"))
+        if record.phase != "decode":
+            parts.append(Text("  ").append_text(legend()))
         parts.append(self._status(decode, rows, finished))
         return Group(*parts)
 
@@ -110,6 +112,30 @@ def row_states(decode: Decode, record: StepRecord) -> list[RowState]:
             block_width=block.width,
             mask_id=canvas.mask_id,
             end_ids=frozenset((*info.eos_ids, *info.eot_ids)),
+            marks=marks,
         )
-        for ids, given, steps, start, end, block_start, block_stop in zip(*columns, strict=True)
+        for (ids, given, steps, start, end, block_start, block_stop), marks in zip(
+            zip(*columns, strict=True), _marks(decode, record), strict=True
+        )
     ]
+
+
+def _marks(decode: Decode, record: StepRecord) -> list[dict[int, str]]:
+    """What the pass drafted, or what became of the draft that it checked, by row and place."""
+    audit = record.audit
+    if record.phase == "draft":
+        kinds = {"drafted": record.after_BN != decode.canvas.tokens_BN}
+    elif audit is not None:
+        kinds = {
+            "sent back": audit.returned_BN & (record.after_BN == decode.canvas.mask_id),
+            "corrected": audit.corrected_BN,
+            "kept": audit.kept_BN,
+            "verifier's own": audit.bonus_BN,
+        }
+    else:
+        kinds = {}
+    marks: list[dict[int, str]] = [{} for _ in range(record.after_BN.shape[0])]
+    for kind, where_BN in kinds.items():
+        for row, place in where_BN.nonzero().tolist():
+            marks[row][place] = kind
+    return marks

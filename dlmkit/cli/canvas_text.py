@@ -1,14 +1,17 @@
-"""A row of the canvas as styled text: given, settled, just decided, or still masked."""
+"""A row of the canvas as styled text: given, settled, just decided, or still masked.
+
+Where a drafter and a verifier share the work: what was drafted, and what became of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 import attrs
 from rich.text import Text
 
-__all__ = ["RowState", "row_bar", "row_text"]
+__all__ = ["RowState", "legend", "row_bar", "row_text"]
 
 _STYLES = {
     "given": "dim",
@@ -19,6 +22,13 @@ _STYLES = {
     "masked": "grey30",
     "end": "grey30",
 }
+_MARKS = {
+    "drafted": "italic yellow",
+    "kept": "bold bright_green",
+    "corrected": "bold bright_magenta",
+    "sent back": "red",
+    "verifier's own": "bold bright_cyan",
+}
 _MASK, _END = "░░", "·"
 
 
@@ -26,7 +36,8 @@ _MASK, _END = "░░", "·"
 class RowState:
     """One row, read from the device: ids, which are given, and the step that decided each.
 
-    `block` is the current block as (start, stop); `span` is what is being decoded.
+    `block` is the current block as (start, stop); `span` is what is being decoded.  `marks` names
+    what a round of drafting and verifying did to a place.
     """
 
     ids: Sequence[int]
@@ -37,11 +48,13 @@ class RowState:
     block_width: int
     mask_id: int
     end_ids: frozenset[int]
+    marks: Mapping[int, str] = attrs.field(factory=dict)
 
     @property
     def masks_left(self) -> int:
         """Positions that are not decided yet."""
-        return sum(self._masked(place) for place in range(*self.span))
+        open_places = sum(self.is_masked(place) for place in range(*self.span))
+        return open_places + sum(mark == "drafted" for mark in self.marks.values())
 
     @property
     def masks_at_start(self) -> int:
@@ -57,7 +70,9 @@ class RowState:
 
     def kind(self, place: int, fresh_from: int, recent_from: int) -> str:
         """How a position is shown; steps from `fresh_from` on are new."""
-        if self._masked(place):
+        if place in self.marks:
+            return self.marks[place]
+        if self.is_masked(place):
             return "masked now" if self.block[0] <= place < self.block[1] else "masked"
         if self.given[place]:
             return "given"
@@ -67,7 +82,8 @@ class RowState:
             return "fresh"
         return "recent" if self.steps[place] >= recent_from else "settled"
 
-    def _masked(self, place: int) -> bool:
+    def is_masked(self, place: int) -> bool:
+        """Whether no token stands there."""
         return self.ids[place] == self.mask_id and not self.given[place]
 
 
@@ -76,19 +92,30 @@ def row_text(
 ) -> Text:
     """Return the row between the ends of its span, one style for each kind of position."""
     text = Text()
-    for kind, ids in _runs(row, fresh_from, recent_from):
-        if kind.startswith("masked"):
-            shown = _MASK * len(ids)
-        else:
-            shown = _END * len(ids) if kind == "end" else decode(ids)
-        text.append(shown, _STYLES[kind])
+    for kind, places in _runs(row, fresh_from, recent_from):
+        style = _MARKS.get(kind) or _STYLES[kind]
+        for glyph, run in groupby(places, lambda place: _glyph(row, place)):
+            ids = [row.ids[place] for place in run]
+            text.append(glyph * len(ids) if glyph else decode(ids), style)
     return text
 
 
 def _runs(row: RowState, fresh_from: int, recent_from: int) -> Iterator[tuple[str, list[int]]]:
     places = range(*row.span)
     for kind, run in groupby(places, lambda place: row.kind(place, fresh_from, recent_from)):
-        yield kind, [row.ids[place] for place in run]
+        yield kind, list(run)
+
+
+def _glyph(row: RowState, place: int) -> str:
+    """What stands for a place without text; empty where it has text."""
+    if row.is_masked(place):
+        return _MASK
+    return _END if row.ids[place] in row.end_ids and not row.given[place] else ""
+
+
+def legend() -> Text:
+    """What the styles of drafts mean."""
+    return Text(" · ", "dim").join(Text(name, style) for name, style in _MARKS.items())
 
 
 def row_bar(row: RowState, width: int = 20) -> Text:

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from dlmkit.defaults import DEFAULT_PIPELINE, SINGLE_PIPELINE
 from dlmkit.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from dlmkit.spec import Document
 
-__all__ = ["DEFAULT_PIPELINE", "document_from", "spec_options"]
-
-DEFAULT_PIPELINE = "llada"
+__all__ = ["document_from", "spec_options"]
 
 _NAMED = re.compile(r"([a-z][a-z0-9_-]*)=(.+)", re.DOTALL)
 
@@ -26,10 +25,9 @@ _OPTIONS = (
     click.option(
         "--pipeline",
         "-p",
-        default=DEFAULT_PIPELINE,
-        show_default=True,
         metavar="NAME|FILE",
-        help="A preset (`dlmkit ls presets` lists them) or a spec file.",
+        help="A preset (`dlmkit ls presets` lists them) or a spec file.  "
+        f"[default: {DEFAULT_PIPELINE}; {SINGLE_PIPELINE} for a --model without NAME]",
     ),
     click.option(
         "--set",
@@ -71,9 +69,9 @@ def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def document_from(
-    pipeline: str,
+    pipeline: str | None,
     overrides: Sequence[str],
-    models: Iterable[str],
+    models: Sequence[str],
     *,
     engine: str | None,
     device: str | None,
@@ -88,6 +86,7 @@ def document_from(
     from dlmkit.engine import find_engine
     from dlmkit.spec import load_spec
 
+    pipeline = pipeline or _usual(models)
     document = load_spec(pipeline, overrides)
     chosen = _chosen(models, document)
     if chosen:
@@ -103,7 +102,13 @@ def document_from(
     return attrs.evolve(document, models=refs)
 
 
-def _chosen(models: Iterable[str], document: Document) -> Mapping[str, str]:
+def _usual(models: Sequence[str]) -> str:
+    """The pipeline where none is named."""
+    single = any(_NAMED.fullmatch(model) is None for model in models)
+    return SINGLE_PIPELINE if single else DEFAULT_PIPELINE
+
+
+def _chosen(models: Sequence[str], document: Document) -> Mapping[str, str]:
     """Read `[NAME=]MODEL` options; without a name the spec's only model, or `main`, is meant."""
     names = list(document.models)
     chosen = {}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 
+import attrs
 import pytest
 from rich.console import Console
 
-from dlmkit.cli.canvas_display import CanvasDisplay
-from dlmkit.cli.canvas_text import RowState, row_bar, row_text
+from dlmkit.cli.canvas_display import CanvasDisplay, row_states
+from dlmkit.cli.canvas_text import RowState, legend, row_bar, row_text
+from dlmkit.defaults import DEFAULT_PIPELINE
 from dlmkit.generation import Runner
 from dlmkit.spec import load_spec
 
@@ -66,3 +68,45 @@ def test_watching_changes_nothing(tiny_model, rows):
     assert plain.results()[0].text == watched.results()[0].text
     assert "░░" in screen.getvalue()
     assert (rows > 3) == ("more rows" in screen.getvalue())
+
+
+def test_drafts_are_coloured_by_what_became_of_them():
+    """A draft that was sent back is a mask again, in another colour."""
+    marks = {3: "kept", 5: "sent back", 6: "corrected", 7: "drafted"}
+    row = attrs.evolve(ROW, ids=[1, 2, 3, 4, END, MASK, 6, 7], marks=marks)
+    shown = styles(row, 9, 9)
+    assert ("4", "bold bright_green") in shown
+    assert ("░░", "red") in shown
+    assert ("6", "bold bright_magenta") in shown
+    assert ("7", "italic yellow") in shown
+    assert 2 == row.masks_left
+    assert "drafted · kept · corrected · sent back · verifier's own" == legend().plain
+
+
+def test_a_drafted_end_of_text_is_a_dot_in_its_colour():
+    """It still has no text."""
+    assert ("·", "italic yellow") in styles(attrs.evolve(ROW, marks={4: "drafted"}), 9, 9)
+
+
+def test_a_round_is_shown_from_both_sides(tiny_model):
+    """What the drafter wrote is marked, then what the verifier made of each of those places."""
+    models = [f'models.{name}="{tiny_model}"' for name in ("drafter", "verifier")]
+    runner = Runner.load(load_spec(DEFAULT_PIPELINE, [*models, "gen_length=16"]))
+    decode = runner.start(runner.encode(["copy: 1"]))
+    drafted: set[int] = set()
+    seen: set[str] = set()
+    for record in decode:
+        (row,) = row_states(decode, record)
+        seen |= set(row.marks.values())
+        if record.phase == "draft":
+            drafted = {place for place, mark in row.marks.items() if mark == "drafted"}
+            assert drafted
+        else:
+            assert drafted <= set(row.marks)
+    assert {"drafted", "kept", "verifier's own"} <= seen
+    screen = io.StringIO()
+    again = runner.start(runner.encode(["copy: 1"]))
+    display = CanvasDisplay(Console(file=screen, force_terminal=True, width=90, height=20), 1)
+    for _ in display.watch(again, again, 0):
+        pass
+    assert "sent back" in screen.getvalue()

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from dlmkit.cli.main import main
 from dlmkit.cli.prompt_input import SAMPLE
 from dlmkit.engines.torch_network import TorchNetwork
 from dlmkit.traces import read_trace
@@ -72,6 +74,23 @@ def test_without_a_prompt_a_sample_is_decoded_and_said_so(run):
     assert 0 == result.exit_code
     assert SAMPLE[:40] in result.stderr
     assert SAMPLE[:40] not in result.stdout
+
+
+def test_without_options_a_drafter_and_a_verifier_decode():
+    """The front door: both built in, and the text is the verifier's own."""
+    short = ["generate", "--json", "--set", "gen_length=16", "sort: 3 1 2"]
+    (found,) = objects(CliRunner().invoke(main, short))
+    assert "dual-diffusion-lossless" == found["pipeline"]
+    assert {"verifier", "drafter"} == set(found["nfe"])
+    assert found["nfe"]["verifier"] < 16
+    assert found["ledger"]["accepted"] > 0
+    assert "1 2 3" == found["text"]
+
+
+def test_a_single_model_is_decoded_by_itself(run):
+    """A drafter for somebody else's model is not at hand."""
+    (found,) = objects(run("generate", "--json", "copy: 1"))
+    assert ("llada", {"main": 32}) == (found["pipeline"], found["nfe"])
 
 
 def test_the_same_seed_gives_the_same_text(run):

@@ -111,7 +111,7 @@ def test_generate_goes_from_text_to_text(tmp_path):
     """The shortest way, with the pieces it is made of."""
     model = write_tiny_model(tmp_path)
     changes = [f'models.main="{model}"', "gen_length=32"]
-    one = dlmkit.generate("copy: 1", overrides=changes)
+    one = dlmkit.generate("copy: 1", "llada", overrides=changes)
     runner = dlmkit.Runner.load(dlmkit.load_spec("llada", changes))
     expected, _, _ = decode(runner, runner.encode(["copy: 1"]))
     assert [each.text for each in expected] == [each.text for each in one]
