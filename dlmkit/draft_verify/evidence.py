@@ -60,6 +60,11 @@ class Evidence:
             source = source.shadow
         return places(source, *self._found[:2])
 
+    def at(self, state_BE: Tensor, position_BE: Tensor) -> tuple[Prediction, Tensor]:
+        """What the pass says of these positions in these states, and where it does, bool."""
+        row_BE, column_BE, found_BE = self._find(self._row(state_BE), position_BE)
+        return places(self.prediction, row_BE, column_BE), found_BE
+
     @property
     def rated_BE(self) -> Tensor:
         """Entries that the pass predicts, bool; those outside its window are not."""

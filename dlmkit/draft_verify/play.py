@@ -20,6 +20,7 @@ from dlmkit.draft_verify.round import Round, RoundResult, Setting
 from dlmkit.draft_verify.stepper import Mark, Stepper
 from dlmkit.draft_verify.verdict import Resolution, Verdict
 from dlmkit.draft_verify.verifier import Verifier
+from dlmkit.errors import StrategyError
 from dlmkit.need import Need
 from dlmkit.noise import Noise
 from dlmkit.outcome import Outcome
@@ -52,12 +53,20 @@ class Play:
 
     @classmethod
     def begin(cls, procedure: DraftVerify, context: Context, canvas: Canvas) -> Play:
-        """Lay everything out; nothing runs yet."""
+        """Lay everything out; nothing runs yet.
+
+        Raises:
+            StrategyError: the view means nothing under the verifier's attention.
+        """
         pipeline, view = procedure.verifier, procedure.view
+        session = context.session(pipeline.model)
+        problem = view.attention_problem(session.info.attention.kind)
+        if problem:
+            raise StrategyError(problem, hint="use another view, or another verifier")
         need = Need.union(part.needs() for part in (procedure.draft, procedure.judge, view))
         stepper = Stepper(
             pipeline,
-            context.session(pipeline.model),
+            session,
             context.seed,
             need,
             region=not (view.steps or need.shadow),

@@ -87,8 +87,8 @@ class Drafter(Part):
     """Guesses what comes next.
 
     `order`: whether drafts come from left to right (`position`) or in any order (`reveal`);
-    `branches`: whether a node may have brothers; `alone`: whether every node writes one entry;
-    `needs_view` names the views whose evidence it carries to the next round (empty: none).
+    `branches`: whether a node may have brothers; `needs_view` names the views whose evidence it
+    carries to the next round (empty: none).
     """
 
     role = "draft"
@@ -105,7 +105,11 @@ class Drafter(Part):
         return False
 
     def one_shot(self) -> bool:
-        """Whether every entry was proposed without knowledge of the others."""
+        """Whether every entry is proposed without knowledge of the others."""
+        return False
+
+    def alone(self) -> bool:
+        """Whether every node writes one entry."""
         return False
 
 
@@ -142,15 +146,26 @@ class Sight(Part):
     """Which states the verifier is shown.
 
     `steps`: whether it shows the state before every node, alone, so that the verifier's own step
-    from there can be compared.
+    from there can be compared.  `branches`: whether brothers are shown apart.
     """
 
     role = "view"
     steps: ClassVar[bool] = False
+    branches: ClassVar[bool] = False
 
     @abstractmethod
     def look(self, draft: Draft, start: Round) -> Look:
         """Return what is fed; at least one state."""
+
+    def attention_problem(self, kind: str) -> str | None:
+        """Say why its evidence means nothing under attention of that kind, if it does not."""
+        if "causal" in self.requires and kind != "causal":
+            return (
+                f"view {self.name!r} reads from left to right, and this model's attention is {kind}"
+            )
+        if self.needs().shadow and kind in ("causal", "masks-last"):
+            return f"view {self.name!r} asks what is around a guess, which {kind} attention hides"
+        return None
 
 
 class Judge(Part):
@@ -158,13 +173,14 @@ class Judge(Part):
 
     `needs_steps`: it compares with the verifier's own steps.  `exact`: with a scope that stops at
     the first failure, what is emitted follows the verifier's law; `drawn`: only if drafts are
-    drawn from the laws that the drafter reports.
+    drawn from the laws that the drafter reports; `replaces`: only if its token is written there.
     """
 
     role = "judge"
     needs_steps: ClassVar[bool] = False
     exact: ClassVar[bool] = False
     drawn: ClassVar[bool] = False
+    replaces: ClassVar[bool] = False
 
     @abstractmethod
     def judge(self, draft: Draft, evidence: Evidence, start: Round) -> Verdict:
@@ -186,9 +202,13 @@ class Scope(Part):
 
 
 class Resolver(Part):
-    """What is written where an entry passed, and where it did not."""
+    """What is written where an entry passed, and where it did not.
+
+    `corrects_first`: it writes the verifier's token at the first failure, and nowhere else.
+    """
 
     role = "resolve"
+    corrects_first: ClassVar[bool] = False
 
     @abstractmethod
     def resolve(self, draft: Draft, passed_BE: Tensor, verdict: Verdict) -> Resolution:

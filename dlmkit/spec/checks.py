@@ -24,6 +24,7 @@ from dlmkit.roles import (
 )
 from dlmkit.schedules import Schedule
 from dlmkit.spec.check import Check, Finding
+from dlmkit.spec.checks_draft_verify import DRAFT_VERIFY_CHECKS
 from dlmkit.spec.checks_engines import ENGINE_CHECKS
 from dlmkit.spec.checks_lengths import LENGTH_CHECKS
 from dlmkit.spec.checks_models import MODEL_CHECKS
@@ -276,6 +277,7 @@ CHECKS = (
     *LENGTH_CHECKS,
     *MODEL_CHECKS,
     *ENGINE_CHECKS,
+    *DRAFT_VERIFY_CHECKS,
     Check("model", "error", known_model),
     Check("block-length", "error", block_length),
     Check("C2", "error", score_space),

@@ -78,7 +78,6 @@ class Dice(Drafter):
 
     name = "dice"
     order = "position"
-    alone = True
 
     def begin(self, setting: Setting) -> DraftRun:
         """Find out how many sides the dice have."""
@@ -87,6 +86,10 @@ class Dice(Drafter):
 
     def sampled(self) -> bool:
         """They are fair."""
+        return True
+
+    def alone(self) -> bool:
+        """One throw after the other."""
         return True
 
 
@@ -125,6 +128,7 @@ class StepByStep(Sight):
 
     name = "step-by-step"
     steps = True
+    branches = True
 
     def look(self, draft: Draft, start: Round) -> Look:
         """One row for each."""

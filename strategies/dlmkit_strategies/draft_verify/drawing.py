@@ -38,6 +38,7 @@ class Ratio(Judge):
     laws = True
     exact = True
     drawn = True
+    replaces = True
 
     def judge(self, draft: Draft, evidence: Evidence, start: Round) -> Verdict:
         """One coin and one replacement for each entry."""
@@ -59,6 +60,7 @@ class PointMass(Judge):
     name = "point-mass"
     need = Need(logits=True)
     exact = True
+    replaces = True
 
     def judge(self, draft: Draft, evidence: Evidence, start: Round) -> Verdict:
         """One coin and one replacement for each entry."""
@@ -74,7 +76,7 @@ class Recursive(Judge):
     """Try brothers one after the other, each against what the ones before it have left of p.
 
     The k-th passes with probability p_k(t)/q_k(t); then p is cut by q, and q loses t.  Brothers
-    are drawn without replacement, or `certain` ones are taken as point masses.
+    are drawn without replacement.
     Source: recursive speculative decoding (arXiv:2402.14160).
     """
 
@@ -83,6 +85,7 @@ class Recursive(Judge):
     laws = True
     exact = True
     drawn = True
+    replaces = True
 
     brothers: int = option(4, doc="most brothers that a node may have", check=at_least(1))
 

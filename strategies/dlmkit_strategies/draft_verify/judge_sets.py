@@ -49,6 +49,11 @@ class _Panel(Judge):
         """Whether a member takes guesses for drawn."""
         return any(member.drawn for member in self.of)
 
+    @property
+    def replaces(self) -> bool:  # type: ignore[override] # here it depends on the members
+        """Whether a member draws replacements."""
+        return any(member.replaces for member in self.of)
+
     def needs(self) -> Need:
         """Everything that the members read."""
         return Need.union(member.needs() for member in self.of)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import torch
@@ -33,6 +33,8 @@ __all__ = ["ModelSteps"]
 
 STRIDE = 4096
 """Random numbers are numbered by round and step; no round drafts this many steps."""
+MANY = 1 << 20
+"""More positions than any text has."""
 OWN_NUMBERS = 0x9E3779B9
 """Keeps the drafter's random numbers apart from the verifier's."""
 
@@ -67,6 +69,19 @@ class ModelSteps(Drafter):
     def begin(self, setting: Setting) -> DraftRun:
         """Open a session of its own."""
         return _Steps(self, setting)
+
+    @property
+    def order(self) -> Literal["position", "reveal"]:  # type: ignore[override] # the pipeline's
+        """From left to right if its blocks hold one token."""
+        blocks = self.pipeline.blocks
+        single = blocks is not None and blocks.planned_width(MANY) == 1
+        return "position" if single else "reveal"
+
+    def alone(self) -> bool:
+        """Whether a step decides one position, however many are masked."""
+        if self.order == "position":
+            return True
+        return self.pipeline.transfer.steps_per_block(MANY) == MANY and not self.pipeline.exit
 
     def needs(self) -> Need:
         """The verifier's distributions, if they are recalled."""

@@ -35,6 +35,10 @@ class NgramTable(Drafter):
     longest: int = option(3, doc="tokens that are looked up at most", check=at_least(1))
     most: int = option(16, doc="tokens drafted at most in a round", check=at_least(1))
 
+    def alone(self) -> bool:
+        """One token after the other."""
+        return True
+
     def begin(self, setting: Setting) -> DraftRun:
         """Nothing to prepare."""
         return _Lookup(self)

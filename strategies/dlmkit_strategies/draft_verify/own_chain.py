@@ -35,6 +35,10 @@ class OwnTopChain(Drafter):
 
     most: int = option(16, doc="tokens drafted at most in a round", check=at_least(1))
 
+    def alone(self) -> bool:
+        """One token after the other."""
+        return True
+
     def begin(self, setting: Setting) -> DraftRun:
         """Wait for the verifier to speak."""
         return _Chain(self)

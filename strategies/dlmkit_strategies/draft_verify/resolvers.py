@@ -63,6 +63,7 @@ class ReplaceFirst(Resolver):
     """
 
     name = "replace-first"
+    corrects_first = True
 
     def resolve(self, draft: Draft, passed_BE: Tensor, verdict: Verdict) -> Resolution:
         """Correct one entry."""

@@ -106,6 +106,7 @@ class EveryState(Sight):
 
     name = "states"
     steps = True
+    branches = True
 
     def look(self, draft: Draft, start: Round) -> Look:
         """One row more than there are nodes."""

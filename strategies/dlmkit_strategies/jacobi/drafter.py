@@ -32,7 +32,6 @@ class JacobiTail(Drafter):
 
     name = "jacobi-tail"
     order = "position"
-    branches = True
 
     length: int = option(64, doc="tokens in a block", check=at_least(1))
     blocks: int = option(1, doc="blocks that are drafted at once", check=at_least(1))
@@ -40,6 +39,11 @@ class JacobiTail(Drafter):
         0.85, doc="settled share of a block that begins the next", check=(above(0), at_most(1))
     )
     pool: int = option(0, doc="rejected drafts that are kept", check=at_least(0))
+
+    @property
+    def branches(self) -> bool:  # type: ignore[override] # the options decide
+        """Whether rejected drafts are tried beside the main one."""
+        return self.pool > 0
 
     def begin(self, setting: Setting) -> JacobiRun:
         """Nothing has been guessed yet."""

@@ -26,7 +26,8 @@ class Paths(Sight):
     """
 
     name = "paths"
-    attention = frozenset({"causal"})
+    requires = frozenset({"causal"})
+    branches = True
 
     def look(self, draft: Draft, start: Round) -> Look:
         """One row for each last node; rows with fewer of them repeat the canvas."""

@@ -1,0 +1,256 @@
+"""Checks of draft-verify procedures: what its parts need of each other and of the models.
+
+Like the others they read declared traits and name no concrete part.  What breaks a promise that
+the parts make together is an error, however well the pipeline would run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dlmkit.draft_verify.roles import Bridge, Drafter, Judge, Resolver, Scope, Sight
+from dlmkit.errors import DlmkitError
+from dlmkit.roles import Procedure, Strategy
+from dlmkit.spec.check import Check, Finding
+from dlmkit.spec.walk import first, procedures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dlmkit.models.description import CheckpointDescription
+    from dlmkit.spec.documents import ModelRef
+    from dlmkit.spec.recipe import Recipe
+
+__all__ = ["DRAFT_VERIFY_CHECKS"]
+
+
+def _beside_judges(root: Recipe, role: type) -> Iterator[tuple[Recipe, Recipe]]:
+    """Each procedure's judge with its part of another role."""
+    for procedure in procedures(root):
+        judge, other = first(procedure, Judge), first(procedure, role)
+        if judge is not None and other is not None:
+            yield judge, other
+
+
+def _name(part: Recipe) -> str:
+    return f"{part.component.role} {part.component.name!r}"
+
+
+def missing_evidence(root: Recipe) -> Iterator[Finding]:
+    """A judge compares the verifier's own steps, and the view does not show where they start."""
+    for judge, view in _beside_judges(root, Sight):
+        if judge.component.needs_steps and not view.component.steps:
+            yield Finding(
+                judge,
+                f"{_name(judge)} compares states with the verifier's own steps, and {_name(view)} "
+                "does not show every state",
+                "write `view: states`, or use a judge that rates tokens",
+            )
+
+
+def undrawn_drafts(root: Recipe) -> Iterator[Finding]:
+    """A judge takes guesses for drawn, and the drafter does not draw them."""
+    for judge, draft in _beside_judges(root, Drafter):
+        if judge.component.drawn and not draft.component.sampled():
+            yield Finding(
+                judge,
+                f"{_name(judge)} takes guesses for drawn from the drafter's law, and "
+                f"{_name(draft)} does not draw them",
+                "judge by `point-mass`, or by `greedy`; or let the drafter draw "
+                "(`sample: categorical`)",
+            )
+
+
+def wrong_order(root: Recipe) -> Iterator[Finding]:
+    """A judge that draws is asked in another order than the guesses were drawn in."""
+    for procedure in procedures(root):
+        judge, scope = first(procedure, Judge), first(procedure, Scope)
+        draft = first(procedure, Drafter)
+        if judge is None or scope is None or draft is None:
+            continue
+        why = _disorder(judge.component, draft.component, scope.component.order)
+        if why:
+            yield Finding(
+                scope,
+                f"{_name(judge)} is exact only in the order in which guesses were drawn: "
+                f"{_name(scope)} {why}",
+                "write `scope: {use: prefix, order: reveal}`, and draft one token in each step",
+            )
+
+
+def _disorder(judge: Judge, draft: Drafter, order: str | None) -> str | None:
+    if judge.replaces and order is None:
+        return "goes on after a failure"
+    if not judge.drawn:
+        return None
+    if order == "position" and draft.order == "reveal" and not draft.one_shot():
+        return "reads from left to right what was drawn in any order"
+    if order == "reveal" and not draft.alone():
+        return f"takes steps as a whole, and {draft.name!r} may draw several tokens in one"
+    return None
+
+
+def wrong_correction(root: Recipe) -> Iterator[Finding]:
+    """A judge that draws a replacement is not asked for it."""
+    for judge, resolve in _beside_judges(root, Resolver):
+        if judge.component.replaces and not resolve.component.corrects_first:
+            yield Finding(
+                resolve,
+                f"{_name(judge)} is exact only if its replacement is written at the first "
+                f"failure, and {_name(resolve)} does not write it",
+                "write `resolve: replace-first`",
+            )
+
+
+def lost_carry(root: Recipe) -> Iterator[Finding]:
+    """A drafter goes on from evidence that the view does not give."""
+    for procedure in procedures(root):
+        draft, view = first(procedure, Drafter), first(procedure, Sight)
+        if draft is None or view is None or not draft.component.needs_view:
+            continue
+        if view.component.name not in draft.component.needs_view:
+            known = " or ".join(repr(name) for name in sorted(draft.component.needs_view))
+            yield Finding(
+                draft,
+                f"{_name(draft)} goes on from what the verifier said at the state that was "
+                f"reached, and {_name(view)} does not show it",
+                f"use the view {known}",
+            )
+
+
+def hidden_branches(root: Recipe) -> Iterator[Finding]:
+    """A drafter proposes alternatives, and the view shows one text."""
+    for procedure in procedures(root):
+        draft, view = first(procedure, Drafter), first(procedure, Sight)
+        if draft is None or view is None or not draft.component.branches:
+            continue
+        if not view.component.branches:
+            yield Finding(
+                view,
+                f"{_name(draft)} proposes alternatives, and {_name(view)} shows a single text",
+                "write `view: states`",
+            )
+
+
+def verifier_memory(root: Recipe) -> Iterator[Finding]:
+    """The verifier's pipeline cannot be asked about states side by side."""
+    for procedure in procedures(root):
+        verifier = procedure.part("verifier") if first(procedure, Judge) else None
+        for part in verifier.walk() if verifier else ():
+            component = part.component
+            if isinstance(component, Strategy) and (component.state or component.role in _SERIAL):
+                why = "remembers earlier steps" if component.state else "needs steps in sequence"
+                yield Finding(
+                    part,
+                    f"the verifier is asked about several states at once, and {_name(part)} {why}",
+                    "leave it out of the verifier's pipeline",
+                )
+        if verifier and getattr(verifier.component, "max_steps", None) is not None:
+            yield Finding(
+                verifier,
+                "max_steps counts steps in sequence, and the verifier is asked about several "
+                "states at once",
+                "leave it out, or set max_rounds",
+                "max_steps",
+            )
+
+
+_SERIAL = ("cache", "revise", "length")
+
+
+def revoking_drafter(root: Recipe) -> Iterator[Finding]:
+    """A drafting pipeline takes back what it has drafted."""
+    for procedure in procedures(root):
+        draft = first(procedure, Drafter)
+        for part in draft.walk() if draft else ():
+            if isinstance(part.component, Strategy) and part.component.role in ("revise", "length"):
+                yield Finding(
+                    part,
+                    f"a draft only grows, and {_name(part)} changes what was drafted",
+                    "leave it out of the drafter's pipeline; the verifier sends guesses back",
+                )
+
+
+def wrong_attention(root: Recipe) -> Iterator[Finding]:
+    """The view reads a network for what its attention does not give, where that is known."""
+    for procedure in procedures(root):
+        view = first(procedure, Sight)
+        described = _described(root, procedure.component.home()) if view else None
+        if view is None or described is None:
+            continue
+        problem = view.component.attention_problem(described.arch.attention.kind)
+        if problem:
+            yield Finding(view, problem, "use another view, or another verifier")
+
+
+def unlike_vocabularies(root: Recipe) -> Iterator[Finding]:
+    """Drafter and verifier have different tokens, and nothing carries them across."""
+    for procedure in procedures(root):
+        draft = first(procedure, Drafter)
+        if draft is None or first(procedure, Bridge) is not None:
+            continue
+        home = procedure.component.home()
+        for part in draft.walk():
+            if not isinstance(part.component, Procedure) or part.component.home() == home:
+                continue
+            difference = _difference(root, part.component.home(), home)
+            if difference:
+                yield Finding(
+                    part,
+                    f"the drafter's tokens are not the verifier's: {difference}",
+                    "carry the text across: `bridge: retokenize`",
+                    "model",
+                )
+
+
+def _difference(root: Recipe, drafter: str, verifier: str) -> str | None:
+    """What sets two vocabularies apart; None where they agree or are not known yet."""
+    one, other = _described(root, drafter), _described(root, verifier)
+    if one is None or other is None or one.path == other.path:
+        return None
+    if one.tokenizer is None or other.tokenizer is None:
+        sizes = one.arch.vocab_rows, other.arch.vocab_rows
+        return f"{sizes[0]} and {sizes[1]} of them" if sizes[0] != sizes[1] else None
+    sizes = one.tokenizer.vocab_size, other.tokenizer.vocab_size
+    if sizes[0] != sizes[1]:
+        return f"{sizes[0]} and {sizes[1]} of them"
+    for token in range(sizes[0]):
+        if one.tokenizer.token(token) != other.tokenizer.token(token):
+            return (
+                f"number {token} is {one.tokenizer.token(token)!r} and "
+                f"{other.tokenizer.token(token)!r}"
+            )
+    return None
+
+
+def _described(root: Recipe, model: str) -> CheckpointDescription | None:
+    """What is known of a model that is on this machine; the rest is checked when it is loaded."""
+    from dlmkit.engine import LoadOptions
+    from dlmkit.models.description import describe_checkpoint
+
+    models: dict[str, ModelRef] = root.component.models
+    ref = models.get(model)
+    if ref is not None and ref.derive is not None:
+        ref = models.get(ref.derive.source)
+    if ref is None or ref.repo is None:
+        return None
+    options = LoadOptions(revision=ref.revision, local_files_only=True, family=ref.family)
+    try:
+        return describe_checkpoint(ref.repo, options)
+    except DlmkitError:
+        return None
+
+
+DRAFT_VERIFY_CHECKS = (
+    Check("draft-evidence", "error", missing_evidence),
+    Check("draft-drawn", "error", undrawn_drafts),
+    Check("draft-order", "error", wrong_order),
+    Check("draft-correction", "error", wrong_correction),
+    Check("draft-carry", "error", lost_carry),
+    Check("draft-branches", "error", hidden_branches),
+    Check("draft-memory", "error", verifier_memory),
+    Check("draft-revision", "error", revoking_drafter),
+    Check("draft-attention", "error", wrong_attention),
+    Check("draft-vocabulary", "error", unlike_vocabularies),
+)
+"""Every check of draft-verify procedures, in the order in which they run."""

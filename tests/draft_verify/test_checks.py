@@ -1,0 +1,115 @@
+"""What `check` refuses: parts that do not fit each other or the models, each at its place."""
+
+from __future__ import annotations
+
+import pytest
+
+from dlmkit.spec import SpecError, load_spec
+
+GOOD = """dlmkit: pipeline/1
+name: good
+models: {verifier: builtin/verifier, drafter: builtin/drafter}
+gen_length: 32
+pipeline:
+  use: draft-verify
+  verifier: {model: verifier, sample: greedy, confidence: probability, transfer: top-k}
+  draft:
+    use: model-steps
+    pipeline: {model: drafter, sample: greedy, confidence: probability, transfer: top-k}
+  view: states
+  judge: transition
+  scope: prefix
+  resolve: remask
+  schedule: fixed
+"""
+DRAWN = GOOD.replace("greedy", "categorical").replace("transition", "ratio")
+DRAWN = DRAWN.replace("remask", "replace-first")
+MULTI = DRAWN.replace(
+    "model: drafter, sample: categorical, confidence: probability, transfer: top-k",
+    "model: drafter, sample: categorical, confidence: probability, transfer: {use: top-k, k: 2}",
+)
+CASES = {
+    "a judge whose evidence the view does not give": (
+        GOOD.replace("view: states", "view: post"), "draft-evidence", (12, 10), "write `view: states`",
+    ),
+    "a ratio of laws that nothing was drawn from": (
+        DRAWN.replace("model: drafter, sample: categorical", "model: drafter, sample: greedy"),
+        "draft-drawn", (12, 10), "judge by `point-mass`",
+    ),
+    "any order verified from left to right": (
+        DRAWN.replace("scope: prefix", "scope: {use: prefix, order: position}"),
+        "draft-order", (13, 10), "write `scope: {use: prefix, order: reveal}`",
+    ),
+    "several draws in one step": (
+        MULTI, "draft-order", (13, 10), "write `scope: {use: prefix, order: reveal}`",
+    ),
+    "a replacement after which judging goes on": (
+        DRAWN.replace("scope: prefix", "scope: elementwise"),
+        "draft-order", (13, 10), "write `scope: {use: prefix, order: reveal}`",
+    ),
+    "a replacement that nobody writes": (
+        DRAWN.replace("replace-first", "remask"), "draft-correction", (14, 12),
+        "write `resolve: replace-first`",
+    ),
+    "a carry without its view": (
+        GOOD.replace("view: states", "view: post").replace("judge: transition", "judge: greedy")
+        .replace(GOOD[GOOD.index("  draft:"):GOOD.index("  view:")], "  draft: own-topk-chain\n"),
+        "draft-carry", (8, 10), "use the view 'states'",
+    ),
+    "a verifier that remembers": (
+        GOOD.replace("model: verifier,", "model: verifier, cache: dual,"),
+        "draft-memory", (7, 38), "leave it out of the verifier's pipeline",
+    ),
+    "a verifier that counts its steps": (
+        GOOD.replace("model: verifier,", "model: verifier, max_steps: 9,"),
+        "draft-memory", (7, 42), "leave it out, or set max_rounds",
+    ),
+    "a drafter that takes back": (
+        GOOD.replace("model: drafter,", "model: drafter, revise: unsupported, max_steps: 40,"),
+        "draft-revision", (10, 40), "leave it out of the drafter's pipeline",
+    ),
+    "a view from the left on a bidirectional model": (
+        GOOD.replace("view: states", "view: causal").replace("judge: transition", "judge: greedy"),
+        "draft-attention", (11, 9), "use another view, or another verifier",
+    ),
+    "a view around a guess on a causal model": (
+        GOOD.replace("builtin/verifier", "builtin/guide").replace("view: states", "view: loo")
+        .replace("judge: transition", "judge: greedy"),
+        "draft-attention", (11, 9), "use another view, or another verifier",
+    ),
+}  # fmt: skip
+
+
+def test_what_fits_passes():
+    """The compositions that the cases are made from are sound."""
+    assert () == load_spec(GOOD).warnings
+    assert () == load_spec(DRAWN).warnings
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_forbidden_composition_is_refused(case):
+    """Invariant 15: each with its check, its position and a next step."""
+    text, check, (line, column), hint = CASES[case]
+    with pytest.raises(SpecError) as caught:
+        load_spec(text)
+    found = {problem.check: problem for problem in caught.value.problems}
+    assert check in found
+    assert (line, column) == (found[check].mark.line, found[check].mark.column)
+    assert found[check].hint.startswith(hint)
+
+
+def test_a_draft_of_length_nothing_is_refused():
+    """An option's own bound, at its place."""
+    with pytest.raises(SpecError, match="schedule.steps must be at least 1; got 0"):
+        load_spec(GOOD.replace("schedule: fixed", "schedule: {use: fixed, steps: 0}"))
+
+
+def test_unlike_vocabularies_need_a_bridge(fixtures):
+    """At the drafter's model, with what sets the two apart."""
+    text = GOOD.replace("builtin/drafter", str(fixtures / "dream"))
+    with pytest.raises(SpecError) as caught:
+        load_spec(text)
+    (found,) = caught.value.problems
+    assert "draft-vocabulary" == found.check
+    assert (10, 23) == (found.mark.line, found.mark.column)
+    assert "carry the text across: `bridge: retokenize`" == found.hint
