@@ -14,12 +14,10 @@ from dlmkit.plugins import get_plugins
 from dlmkit.spec import Document, SpecError, check_document
 from dlmkit.testing.conformance.decoding import GEN_LENGTH, PROMPTS, decode
 from dlmkit.testing.conformance.looped import toy_networks
+from dlmkit.testing.conformance.scenes import attention_for
 from dlmkit.testing.examples import example_of
 
 MAX_STEPS = 24
-NOT_HERE = ("block-causal",)
-"""For networks with another attention than the toy's; they say so when they meet it."""
-
 ONE, MANY = (
     ("blocks", "cache", "guide", "length"),
     ("inputs", "logits", "exit", "guard", "revise", "stop"),
@@ -28,11 +26,14 @@ ONE, MANY = (
 
 @cache
 def offered(role: str) -> list[Any]:
-    """One example of each registered component of a role."""
+    """One example of each registered component of a role that works with full attention.
+
+    Those for another attention say so when they meet it.
+    """
     registry = get_plugins().registry
     classes = [offer.cls for each in registry.roles() for offer in registry.offers(each)]
     found = (example_of(offer.cls, classes) for offer in registry.offers(role))
-    return [each for each in found if each.name not in NOT_HERE]
+    return [each for each in found if attention_for(each) is None]
 
 
 def some(role: str) -> st.SearchStrategy[Any]:
