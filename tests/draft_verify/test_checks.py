@@ -30,7 +30,8 @@ MULTI = DRAWN.replace(
 )
 CASES = {
     "a judge whose evidence the view does not give": (
-        GOOD.replace("view: states", "view: post"), "draft-evidence", (12, 10), "write `view: states`",
+        GOOD.replace("view: states", "view: post"),
+        "draft-evidence", (12, 10), "write `view: states`",
     ),
     "a ratio of laws that nothing was drawn from": (
         DRAWN.replace("model: drafter, sample: categorical", "model: drafter, sample: greedy"),
@@ -100,7 +101,7 @@ def test_a_forbidden_composition_is_refused(case):
 
 def test_a_draft_of_length_nothing_is_refused():
     """An option's own bound, at its place."""
-    with pytest.raises(SpecError, match="schedule.steps must be at least 1; got 0"):
+    with pytest.raises(SpecError, match=r"schedule\.steps must be at least 1; got 0"):
         load_spec(GOOD.replace("schedule: fixed", "schedule: {use: fixed, steps: 0}"))
 
 
