@@ -10,7 +10,7 @@ rows, V vocabulary, Y layers, G key/value heads, E head dimension.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import attrs
 
@@ -28,7 +28,9 @@ class NetworkInfo:
     """Facts about a loaded network that the loop and the checks rely on.
 
     `logit_shift` is 1 where row i-1 predicts token i (a habit kept from autoregressive training)
-    and 0 where row i predicts token i.  `eos_ids` end a text; the first is the padding token.
+    and 0 where row i predicts token i.  `noise` is what the network was trained to see at
+    undecided positions: `absorbing`, its mask token, or `uniform`, any token.  `eos_ids` end a
+    text; the first is the padding token.
     `capabilities` names optional abilities: `logits` of whole distributions; `attention-taps`,
     what attention saw (`Need.taps`); `mixed-inputs`, feeding mixtures of tokens; `noise-level`,
     predictions that hang on the noise level of a row.
@@ -45,6 +47,7 @@ class NetworkInfo:
     dtype: dtype
     device: device
     logit_shift: int = 0
+    noise: Literal["absorbing", "uniform"] = "absorbing"
     parameters: int = 0
     engine: str = "torch"
     eot_ids: tuple[int, ...] = ()
