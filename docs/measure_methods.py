@@ -123,9 +123,7 @@ def task_result(runner: Runner, examples: list[Example], *, whole: bool) -> Task
     return TaskResult(
         solved="".join(str(int(row["solved"])) for row in rows),
         passes=tuple(row["passes"] for row in rows),
-        tokens=sum(row["tokens"] for row in rows),
-        fed=sum(row["fed"] for row in rows),
-        revised=sum(row["revised"] for row in rows),
+        **{what: sum(row[what] for row in rows) for what in ("home", "tokens", "fed", "revised")},
     )
 
 
@@ -143,6 +141,7 @@ def decoded(runner: Runner, examples: list[Example], first: int) -> list[dict[st
         {
             "solved": example.solved_by(result.text),
             "passes": sum(result.nfe.values()),
+            "home": result.nfe[runner.document.pipeline.home()],
             "tokens": result.tokens,
             "fed": result.fed_positions,
             "revised": count,

@@ -19,11 +19,13 @@ class TaskResult:
     """One task's prompts, first to last: `solved` has 1 where the answer was right.
 
     `passes` counts the forward passes of all networks that each prompt took part in; the totals
-    over all prompts are decoded tokens, fed positions, and tokens taken back or replaced.
+    over all prompts are passes of the model that answers, decoded tokens, fed positions, and
+    tokens taken back or replaced.
     """
 
     solved: str
     passes: tuple[int, ...]
+    home: int
     tokens: int
     fed: int
     revised: int
@@ -60,7 +62,7 @@ class Entry:
         return Accuracy(sum(part.solved for part in each), sum(part.total for part in each))
 
     def mean(self, what: str) -> float:
-        """Mean of `passes`, `tokens`, `fed` or `revised` per prompt."""
+        """Mean of `passes`, `home`, `tokens`, `fed` or `revised` per prompt."""
         values = [getattr(task, what) for task in self.tasks.values()]
         total = sum(sum(each) if isinstance(each, tuple) else each for each in values)
         return total / self.prompts

@@ -53,6 +53,14 @@ CLAIMS = (
     Claim("info-gain", "llada", "better", "looking ahead chooses better"),
     Claim("dus", "llada", "cheaper", "positions far apart can be decided together"),
     Claim("wino", "llada", "cheaper", "verification allows bold steps"),
+    Claim("dkv-decode", "llada", "cheaper", "decided tokens need no further passes"),
+    Claim("d2cache", "llada", "cheaper", "promising and fresh positions are enough"),
+    Claim("adablock", "fast-dllm", "cheaper", "blocks that end where a step ends save passes"),
+    Claim("daedal", "fast-dllm", "better", "a length that fits the answer helps"),
+    Claim("eotp", "llada", "cheaper", "the end of the text is known early"),
+    Claim("best-of", "llada-sampling", "better", "the likeliest of four draws is better"),
+    Claim("dual-diffusion-paper", "llada", "cheaper", "a checked draft is as good"),
+    Claim("dual-diffusion-fast", "fast-dllm", "cheaper", "a checked draft is as good"),
 )
 """Published claims, one for each method that is compared with what it builds on."""
 
@@ -105,13 +113,19 @@ def _table(entries: list[Entry]) -> Iterator[str]:
             str(number[entry.name]),
             _share(entry.overall),
             *(_share(entry.tasks[task].accuracy) for task in TASKS),
-            f"{entry.mean('passes'):.1f}",
+            _passes(entry),
             f"{entry.tokens_per_pass:.2f}",
             f"{entry.mean('fed'):.0f}",
             f"{entry.mean('revised'):.1f}",
             str(entry.prompts),
         ]
         yield f"| {' | '.join(cells)} |\n"
+
+
+def _passes(entry: Entry) -> str:
+    """All passes, and where others help, those of the model that answers."""
+    every, home = entry.mean("passes"), entry.mean("home")
+    return f"{every:.1f}" if every == home else f"{every:.1f} ({home:.1f})"
 
 
 def _share(accuracy: Accuracy) -> str:
@@ -127,25 +141,25 @@ def _incomplete(measured: Measurements) -> Iterator[str]:
 
 
 def _claims(entries: dict[str, Entry]) -> Iterator[str]:
-    yield "| method | beside | claim | only it is right | only the other | passes | shows here |\n"
-    yield "|---|---|---|---|---|---|---|\n"
+    yield "| method | beside | claim | only it is right | only the other | passes | fed | shows |\n"
+    yield "|---" * 8 + "|\n"
     for claim in CLAIMS:
         one, other = entries.get(claim.method), entries.get(claim.rival)
         if one and other:
             won, lost, chance = compared(one, other)
-            ratio = one.mean("passes") / other.mean("passes")
-            verdict = _verdict(claim, (won, lost, chance), one, other)
-            cells = (claim.method, claim.rival, claim.text, str(won), str(lost), f"{ratio:.2f} x")
-            yield f"| {' | '.join((*cells, verdict))} |\n"
+            ratios = [one.mean(what) / other.mean(what) for what in ("home", "fed")]
+            cells = (claim.method, claim.rival, claim.text, str(won), str(lost))
+            verdict = _verdict(claim, (won, lost, chance), cheaper=min(ratios) < 1)
+            shown = (*cells, *(f"{ratio:.2f} x" for ratio in ratios), verdict)
+            yield f"| {' | '.join(shown)} |\n"
 
 
-def _verdict(claim: Claim, difference: tuple[int, int, float], one: Entry, other: Entry) -> str:
+def _verdict(claim: Claim, difference: tuple[int, int, float], *, cheaper: bool) -> str:
     won, lost, chance = difference
     worse, better = lost > won and chance < SURE, won > lost and chance < SURE
     if claim.says == "better":
         return "yes" if better else "no, it is worse" if worse else "no difference"
-    saves = one.mean("passes") < other.mean("passes") or one.mean("fed") < other.mean("fed")
-    if not saves:
+    if not cheaper:
         return "no, it costs no less"
     return "no, it is worse" if worse else "yes"
 
@@ -155,9 +169,10 @@ HEAD = """\
 
 # Methods compared
 
-Every preset on the built-in verifier, on the same prompts: {prompts} held-out ones (seed {seed}),
-as many of each task. The model is small and knows four kinds of task, so this page is about
-methods beside each other, not about how good any of them is on a large model.
+Every preset on the built-in verifier (or the built-in models that it names), on the same prompts:
+{prompts} held-out ones (seed {seed}), as many of each task. The model is small and knows four
+kinds of task, so this page is about methods beside each other, not about how good any of them is
+on a large model.
 
 Presets are written for 128 tokens; here {length} are generated, and every option that counts
 positions or steps is divided alike (not below 4). A method that takes more than 20 passes for a
@@ -167,8 +182,8 @@ there were.
 * **front**: 1 for the methods that no other beats in both passes and right answers; 2 for those
   that only front 1 beats; and so on.
 * **shares**: of right answers, exactly as the task wants them, with the 95 % interval (Wilson).
-* **passes**: forward passes of all networks that a prompt took part in, mean. A pass of a drafter
-  counts as one too.
+* **passes**: forward passes of all networks that a prompt took part in, mean; in brackets, where a
+  drafter helps, those of the model that answers.
 * **tokens per pass**: tokens of the text up to its end, over passes.
 * **fed**: positions computed for a prompt, mean over all passes and networks.
 * **revised**: tokens taken back or replaced for each prompt, mean.
@@ -189,11 +204,11 @@ These do not run on the built-in verifier, or not on all tasks:
 CLAIMED = """
 ## Which claims show on this model
 
-A claim that a method is cheaper *shows* if it takes fewer passes, or feeds fewer positions, and
-is not worse; a claim that it is better shows if it is. Worse and better mean that McNemar's exact
-test on the prompts both were measured on finds a difference at the 5 % level. What does not show
-here may well show on a large model, whose distributions are less certain and whose texts are
-longer.
+A claim that a method is cheaper *shows* if the model that answers takes fewer passes, or fewer
+positions are fed, and it is not worse; a claim that it is better shows if it is. Worse and better
+mean that McNemar's exact test on the prompts both were measured on finds a difference at the 5 %
+level. What does not show here may well show on a large model, whose distributions are less
+certain and whose texts are longer.
 
 """
 

@@ -71,7 +71,7 @@ def test_a_sample_measures_the_same_again(scripts, measured, name):
 def result(scripts, solved, passes):
     """One task's result."""
     return scripts["methods_data"].TaskResult(
-        solved=solved, passes=tuple(passes), tokens=8, fed=90, revised=1
+        solved=solved, passes=tuple(passes), home=6, tokens=8, fed=90, revised=1
     )
 
 
@@ -82,10 +82,10 @@ def entry(scripts, name, solved, passes):
 
 
 def test_means_are_per_prompt(scripts):
-    """Passes are listed by prompt, the rest are totals."""
+    """All passes are listed by prompt, the rest are totals."""
     one = entry(scripts, "one", "1101", [4, 4, 2, 2])
-    assert (3.0, 2.0, 22.5, 0.25) == tuple(
-        one.mean(what) for what in ("passes", "tokens", "fed", "revised")
+    assert (3.0, 1.5, 2.0, 22.5, 0.25) == tuple(
+        one.mean(what) for what in ("passes", "home", "tokens", "fed", "revised")
     )
     assert (Accuracy(3, 4), 2 / 3) == (one.overall, one.tokens_per_pass)
 
@@ -115,3 +115,20 @@ def test_methods_are_compared_on_shared_prompts(scripts, one, other, expected):
     """McNemar's exact test, two-sided, by hand."""
     pair = [entry(scripts, "one", one, [1]), entry(scripts, "other", other, [1])]
     assert expected == scripts["methods_data"].compared(*pair)
+
+
+@pytest.mark.parametrize(
+    ("says", "difference", "cheaper", "expected"),
+    [
+        ("cheaper", (0, 5, 0.06), True, "yes"),
+        ("cheaper", (0, 9, 0.004), True, "no, it is worse"),
+        ("cheaper", (9, 0, 0.004), False, "no, it costs no less"),
+        ("better", (9, 0, 0.004), False, "yes"),
+        ("better", (5, 0, 0.06), True, "no difference"),
+        ("better", (0, 9, 0.004), True, "no, it is worse"),
+    ],
+)
+def test_a_claim_shows_where_the_numbers_bear_it_out(scripts, says, difference, cheaper, expected):
+    """Chance must be unlikely for a difference to count."""
+    claim = scripts["write_methods"].Claim("one", "other", says, "text")
+    assert expected == scripts["write_methods"]._verdict(claim, difference, cheaper=cheaper)
