@@ -36,16 +36,17 @@ class StateField:
     """One tensor of per-decode state, kept by the loop and reset for every decode.
 
     `dims` is `"BN"` (one value per canvas position), `"BNV"` (one per position and token; as
-    large as the logits of the whole canvas), `"BNY"` (one per position and layer of the network)
-    or `"B"` (one value per row).  `dtype` names a torch
+    large as the logits of the whole canvas), `"BNY"` (one per position and layer of the network),
+    `"BNK"` (`size` of them per position) or `"B"` (one value per row).  `dtype` names a torch
     dtype.  Where a position is reopened, its values go back to `fill`, unless `keep` is set.
     """
 
     name: str
     dtype: Literal["bool", "int64", "float32", "float64"]
     fill: float
-    dims: Literal["B", "BN", "BNV", "BNY"] = "BN"
+    dims: Literal["B", "BN", "BNK", "BNV", "BNY"] = "BN"
     keep: bool = False
+    size: int = 1
 
 
 class Component(ABC):  # noqa: B024 - the roles below it have the abstract methods

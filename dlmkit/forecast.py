@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import attrs
 from torch import Tensor
 
-from dlmkit.errors import EngineError
+from dlmkit.errors import EngineError, StrategyError
 from dlmkit.need import Need
 from dlmkit.plan import Plan
 from dlmkit.prediction import Prediction, score_pack
-from dlmkit.roles import CachePolicy, Guide, InputTransform, LogitsTransform
+from dlmkit.roles import CachePolicy, Guide, InputTransform, LogitsTransform, Mixture
 from dlmkit.session import Session
 from dlmkit.view import View
 
@@ -57,13 +57,29 @@ class Forecast:
                 shadows_meet=True,
             )
         predictions = session.predict(
-            variants, view.canvas, view.positions_BP, plan, self.need, view.predicted_BP
+            variants,
+            view.canvas,
+            view.positions_BP,
+            plan,
+            self.need,
+            view.predicted_BP,
+            mixture=self._mixture(view),
         )
         prediction = attrs.evolve(self._finished(predictions, view), taps=predictions[0].taps)
         shadows = [each.shadow for each in predictions if each.shadow is not None]
         if shadows:
             prediction = attrs.evolve(prediction, shadow=self._finished(shadows, view))
         return view, prediction
+
+    def _mixture(self, view: View) -> Mixture | None:
+        mixtures = [(part, part.mix(view)) for part in self.inputs]
+        found = [(part.name, each) for part, each in mixtures if each is not None]
+        if len(found) > 1:
+            raise StrategyError(
+                f"'{found[0][0]}' and '{found[1][0]}' both mix embeddings",
+                hint="use one of them",
+            )
+        return found[0][1] if found else None
 
     def predict_states(
         self, session: Session, view: View, states: Sequence[Tensor]

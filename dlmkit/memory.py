@@ -94,7 +94,8 @@ class Memory:
 
 
 def _fresh(field: StateField, canvas: Canvas, sizes: Mapping[str, int]) -> Tensor:
-    shape = (*canvas.tokens_BN.shape, sizes.get(field.dims[-1], 0))[: len(field.dims)]
+    size = sizes.get(field.dims[-1], field.size)
+    shape = (*canvas.tokens_BN.shape, size)[: len(field.dims)]
     dtype = getattr(torch, field.dtype)
     return torch.full(shape, field.fill, dtype=dtype, device=canvas.tokens_BN.device)
 

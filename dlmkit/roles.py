@@ -41,6 +41,7 @@ __all__ = [
     "InputTransform",
     "LengthController",
     "LogitsTransform",
+    "Mixture",
     "Observer",
     "Procedure",
     "Resize",
@@ -165,6 +166,17 @@ class Blocks(Strategy):
         return None
 
 
+@attrs.frozen
+class Mixture:
+    """Embeddings to add up: shares `weights_BNK`, float32, of the tokens `ids_BNK`, int64.
+
+    What is left of 1 is the share of the token that is fed at the position.
+    """
+
+    ids_BNK: Tensor
+    weights_BNK: Tensor
+
+
 class InputTransform(Strategy):
     """Changes what the network is fed, not the canvas."""
 
@@ -173,6 +185,13 @@ class InputTransform(Strategy):
     @abstractmethod
     def apply(self, ids_BN: Tensor, view: View) -> Tensor:
         """Return the token ids to feed, `ids_BN` int64."""
+
+    def mix(self, view: View) -> Mixture | None:
+        """Return what else is mixed into the embeddings, or None: nothing.
+
+        A strategy that mixes requires `mixed-inputs`.
+        """
+        return None
 
 
 class CachePolicy(Strategy):

@@ -10,6 +10,7 @@ Legend: B rows, N canvas positions, P window positions, Q fed positions, H shado
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 import torch
@@ -28,6 +29,12 @@ from dlmkit.records import Counts
 from dlmkit.shadows import Shadows
 from dlmkit.store import Store
 from dlmkit.taps import Taps
+
+if TYPE_CHECKING:
+    from dlmkit.roles import Mixture
+
+if TYPE_CHECKING:
+    from dlmkit.models.tokenizer import Tokenizer
 
 __all__ = ["Session"]
 
@@ -75,6 +82,8 @@ class Session:
         plan: Plan,
         need: Need,
         required_BP: Tensor | None = None,
+        *,
+        mixture: Mixture | None = None,
     ) -> list[Prediction]:
         """Run one forward pass; return a prediction at `positions_BP` for each variant.
 
@@ -82,7 +91,7 @@ class Session:
         has stored rows of its own if the first pass that stored anything had as many of them; else
         they share one row, and what is stored is what the first of them computes.  With
         `required_BP`, what is predicted at other positions means nothing where it was not fed.
-        The plan's shadows are predicted in `Prediction.shadow`.
+        The plan's shadows are predicted in `Prediction.shadow`; a `mixture` is fed to all variants.
 
         Raises:
             EngineError: in a checked session, a required position (None: any wanted one) is not
@@ -99,6 +108,8 @@ class Session:
         current_BP = ids_BN.gather(1, want_BP) if need.current else None
         wanted = _repeat(rows_BP, repeat), current_BP
         inputs = self._inputs(ids_BQ, ids_BN, plan, canvas, repeat, wanted, need)
+        if mixture is not None:
+            inputs = self._mixed(inputs, mixture, plan, repeat)
         shadows = Shadows.of(plan, self.info)
         if shadows is not None:
             inputs = shadows.extend(inputs, ids_BN, canvas)
@@ -163,6 +174,30 @@ class Session:
             return None
         share_B = canvas.masked_BN.sum(dim=1) / canvas.length_B
         return _repeat(-torch.log1p(-_MOST_MASKED * share_B), repeat)
+
+    def _mixed(
+        self, inputs: NetworkInputs, mixture: Mixture, plan: Plan, repeat: int
+    ) -> NetworkInputs:
+        """Feed shares of other tokens beside the fed ones.
+
+        Raises:
+            EngineError: the network cannot be fed mixtures.
+        """
+        if "mixed-inputs" not in self.info.capabilities:
+            raise EngineError(
+                f"the engine '{self.info.engine}' cannot feed mixtures of tokens to this model",
+                hint="use the torch engine, or drop the strategy under `inputs` that mixes",
+            )
+        shape = (-1, -1, mixture.ids_BNK.shape[-1])
+        feed_BQK = plan.feed_BQ[..., None].expand(*shape)
+        ids_BQK = _repeat(mixture.ids_BNK.gather(1, feed_BQK), repeat)
+        weights_BQK = _repeat(mixture.weights_BNK.gather(1, feed_BQK), repeat)
+        own_BQ1 = 1 - weights_BQK.sum(dim=-1, keepdim=True)
+        return attrs.evolve(
+            inputs,
+            mix_ids_BQK=torch.cat((inputs.ids_BQ[..., None], ids_BQK), dim=-1),
+            mix_weights_BQK=torch.cat((own_BQ1, weights_BQK), dim=-1),
+        )
 
     def _refuse_unable(self, need: Need) -> None:
         if need.taps and "attention-taps" not in self.info.capabilities:

@@ -65,9 +65,7 @@ class Shadows:
         if current_BS is None:
             current_BS = torch.zeros_like(inputs.want_BS)
         past, new = self._masks(inputs, canvas, times)
-        watch_BQ = inputs.watch_BQ
-        if watch_BQ is not None:
-            watch_BQ = torch.nn.functional.pad(watch_BQ, (0, count))
+        inputs = _as_they_are(inputs, ids_BH)
         return attrs.evolve(
             inputs,
             ids_BQ=torch.cat((inputs.ids_BQ, ids_BH), dim=1),
@@ -76,7 +74,6 @@ class Shadows:
             mask_new_B1QQ=new,
             mask_past_B1QC=past,
             current_BS=torch.cat((current_BS, ids_BN.gather(1, target_BH)), dim=1),
-            watch_BQ=watch_BQ,
         )
 
     def _masks(
@@ -125,3 +122,21 @@ class Shadows:
             self.info.attention, self.plan, self.source_BH, key_BK, canvas.masked_BN
         )
         return seen_BHK if allowed_BHK is None else seen_BHK & allowed_BHK
+
+
+def _as_they_are(inputs: NetworkInputs, ids_BH: Tensor) -> NetworkInputs:
+    """Shadows are not watched, and nothing is mixed into what they are fed."""
+    watch_BQ, mix_BQK = inputs.watch_BQ, inputs.mix_ids_BQK
+    if watch_BQ is not None:
+        watch_BQ = torch.nn.functional.pad(watch_BQ, (0, ids_BH.shape[1]))
+    inputs = attrs.evolve(inputs, watch_BQ=watch_BQ)
+    if mix_BQK is None or inputs.mix_weights_BQK is None:
+        return inputs
+    ids_BHK = ids_BH[..., None].expand(-1, -1, mix_BQK.shape[-1])
+    own_K = torch.eye(mix_BQK.shape[-1], device=ids_BH.device)[0]
+    weights_BHK = own_K.to(inputs.mix_weights_BQK.dtype).expand_as(ids_BHK)
+    return attrs.evolve(
+        inputs,
+        mix_ids_BQK=torch.cat((mix_BQK, ids_BHK), dim=1),
+        mix_weights_BQK=torch.cat((inputs.mix_weights_BQK, weights_BHK), dim=1),
+    )

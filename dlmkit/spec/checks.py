@@ -224,6 +224,18 @@ def _beside_caches(root: Recipe) -> Iterator[tuple[Recipe, Recipe, bool]]:
                 yield cache, part, part.component.span == "region" and blocks is not None
 
 
+def stale_mixtures(root: Recipe) -> Iterator[Finding]:
+    """A mask is fed something new in each step, but the cache keeps it as it was."""
+    for cache, part, _ in _beside_caches(root):
+        if "mixed-inputs" in part.component.requires and cache.component.freezes() != "nothing":
+            yield Finding(
+                part,
+                f"{part.component.role} {part.component.name!r} changes what masks are fed, but "
+                f"cache {cache.component.name!r} may keep masks as they were",
+                "use a cache that computes masks in every step, or none",
+            )
+
+
 def opposite_places(root: Recipe) -> Iterator[Finding]:
     """One transfer rule draws commits together, another keeps them apart."""
     for procedure in procedures(root):
@@ -285,6 +297,7 @@ CHECKS = (
     Check("C4", "error", missing_predictions),
     Check("C5", "warning", false_agreement),
     Check("C9", "warning", exit_scale),
+    Check("C12", "error", stale_mixtures),
     Check("C15", "warning", opposite_places),
     Check("C16", "warning", double_reopening),
     Check("C18", "error", termination),

@@ -55,6 +55,7 @@ MODULES = (
     "rope",
     "sample",
     "self_speculation",
+    "soft_mask",
     "stability",
     "stop",
     "transfer",

@@ -37,11 +37,8 @@ def test_a_model_that_is_not_here_is_not_judged(tmp_path):
     assert load_spec("llada", ["pipeline.cache=block-causal", f"models.main.repo={away}"])
 
 
-def test_looking_past_the_block_of_a_block_causal_model_is_warned_about(fixtures):
-    """C13; over one block, or with full attention, there is nothing to warn about."""
-    repo = f"models.main.repo={json.dumps(str(fixtures / 'sdar'))}"
-    (warning,) = load_spec("prophet", [repo]).warnings
-    assert "C13" == warning.check
-    assert "exit 'gap' reads predictions outside the block" in warning.message
-    assert not load_spec("prophet", [repo, "pipeline.blocks=null"]).warnings
-    assert not load_spec("prophet", ["models.main.repo=builtin/drafter"]).warnings
+def test_soft_masks_beside_a_cache_of_masks_are_refused():
+    """The prompt alone may be kept."""
+    soft = "pipeline.inputs=[soft-mask]"
+    assert "may keep masks as they were" in refusal(soft, "pipeline.cache=dual")
+    assert load_spec("llada", [soft, "pipeline.cache=prompt"])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dlmkit.plan import Plan
 from dlmkit.prediction import Prediction
-from dlmkit.roles import Exit, Resize, Revision, Strategy
+from dlmkit.roles import Exit, Mixture, Resize, Revision, Strategy
 from dlmkit.testing.conformance.case import BrokenPromiseError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def call(strategy: Any, scene: Scene) -> Any:
     view, prediction = scene.view, scene.prediction
     calls: dict[str, Callable[[], Any]] = {
         "blocks": lambda: strategy.current(view.canvas),
-        "inputs": lambda: strategy.apply(view.tokens_BN, view),
+        "inputs": lambda: (strategy.apply(view.tokens_BN, view), strategy.mix(view)),
         "cache": lambda: strategy.plan(view),
         "guide": lambda: _guided(strategy, scene),
         "logits": lambda: strategy.edit(logits_of(prediction), view),
@@ -89,11 +89,21 @@ def outputs(strategy: Strategy, scene: Scene) -> list[Output]:
         ]
     if strategy.role == "length":
         return _lengths(*result)
+    if strategy.role == "inputs":
+        return _fed(*result)
     if strategy.role == "guide":
         variants = [Output(f"variant {n}", each, "canvas") for n, each in enumerate(result[0])]
         return [*variants, Output("combined logits", result[1], "window")]
-    per: dict[str, Literal["row", "window", "canvas"]] = {"stop": "row", "inputs": "canvas"}
+    per: dict[str, Literal["row", "window", "canvas"]] = {"stop": "row"}
     return [Output("the result", result, per.get(strategy.role, "window"))]
+
+
+def _fed(ids_BN: Tensor, mixture: Mixture | None) -> list[Output]:
+    found = [Output("the tokens fed", ids_BN, "canvas")]
+    if mixture is None:
+        return found
+    mixed = Output("mixed tokens", mixture.ids_BNK, "canvas")
+    return [*found, mixed, Output("their shares", mixture.weights_BNK, "canvas")]
 
 
 def _lengths(waiting_B: Tensor | None, resize: Resize | None) -> list[Output]:

@@ -80,11 +80,20 @@ def _feeds_no_position_twice(cache: Any) -> None:
 
 def _feeds_token_ids(transform: Any) -> None:
     for each in scenes_for(transform):
-        ids_BN: Tensor = call(transform, each)
-        require(ids_BN.dtype == torch.int64, f"ids are {ids_BN.dtype}, not int64")
+        ids_BN, mixture = call(transform, each)
         require(ids_BN.shape == each.view.tokens_BN.shape, "the ids do not fit the canvas")
-        in_range = bool(((ids_BN >= 0) & (ids_BN < each.view.info.vocab_size)).all())
-        require(in_range, "an id lies outside the vocabulary")
+        _require_tokens(ids_BN, each.view.info.vocab_size)
+        if mixture is not None:
+            _require_tokens(mixture.ids_BNK, each.view.info.vocab_size)
+            total_BN = mixture.weights_BNK.sum(dim=-1)
+            shares = bool(((mixture.weights_BNK >= 0).all(-1) & (total_BN <= 1 + 1e-6)).all())
+            require(shares, "shares of a mixture are negative, or more than 1 together")
+
+
+def _require_tokens(ids: Tensor, vocabulary: int) -> None:
+    require(ids.dtype == torch.int64, f"ids are {ids.dtype}, not int64")
+    in_range = bool(((ids >= 0) & (ids < vocabulary)).all())
+    require(in_range, "an id lies outside the vocabulary")
 
 
 BLOCKS: dict[str, Check] = {
