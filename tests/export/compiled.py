@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlmkit.engine import LoadOptions
-from dlmkit_export.bundle.make import ExportOptions, make_bundle
+from dlmkit_export.bundle.make import make_bundle
+from dlmkit_export.bundle.options import ExportOptions
 from dlmkit_export.runtime.engine import OnnxRuntimeEngine
 from dlmkit_strategies.families import FAMILIES
 from tests.models.checkpoints import STATED, folder

@@ -12,8 +12,9 @@ import pytest
 from dlmkit.engine import LoadOptions
 from dlmkit.errors import ModelError, RequestError
 from dlmkit_export.bundle.buckets import Buckets
-from dlmkit_export.bundle.make import ExportOptions, make_bundle
+from dlmkit_export.bundle.make import make_bundle
 from dlmkit_export.bundle.manifest import MANIFEST, read_manifest
+from dlmkit_export.bundle.options import ExportOptions
 from dlmkit_export.bundle.verify import record_of, verify_bundle
 from tests.export.compiled import bundle, make, opened
 

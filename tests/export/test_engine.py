@@ -223,7 +223,7 @@ def test_built_in_checkpoints_are_compiled_once(tmp_path, monkeypatch):
         made.append(reference)
         shutil.copytree(bundle("tiny"), folder)
 
-    monkeypatch.setattr(builtin_bundles, "make_bundle", make)
+    monkeypatch.setattr("dlmkit_export.bundle.make.make_bundle", make)
     for _ in range(2):
         model = find_engine("onnxruntime").load("builtin/drafter", LoadOptions(device="cpu"))
     assert ["builtin/drafter"] == made

@@ -16,36 +16,22 @@ import onnx_ir as ir
 
 from dlmkit.errors import RequestError
 from dlmkit.models.loading import Checkpoint, load_checkpoint
-from dlmkit_export.bundle.buckets import Buckets
 from dlmkit_export.bundle.manifest import Graphs, Manifest, Source, network_facts
 from dlmkit_export.bundle.verify import record_of
 from dlmkit_export.bundle.weights_file import write_weights
 from dlmkit_export.graph.score_pack import with_score_pack
-from dlmkit_export.graph.trace import OPSETS, trace_network
+from dlmkit_export.graph.trace import trace_network
 
 if TYPE_CHECKING:
     from dlmkit.engine import LoadOptions
+    from dlmkit_export.bundle.options import ExportOptions
 
-__all__ = ["ExportOptions", "Stage", "make_bundle"]
+__all__ = ["Stage", "make_bundle"]
 
 _PACK_GRAPH, _LOGITS_GRAPH = "model.onnx", "logits.onnx"
 
 Stage = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is (0: nobody knows)."""
-
-
-@attrs.frozen(kw_only=True)
-class ExportOptions:
-    """What a bundle offers.
-
-    `candidates` is the number of most probable tokens in the score pack, `logits` adds a graph
-    for strategies that read whole distributions.
-    """
-
-    candidates: int = 8
-    logits: bool = True
-    opset: int = OPSETS[0]
-    buckets: Buckets = attrs.field(factory=Buckets)
 
 
 def make_bundle(

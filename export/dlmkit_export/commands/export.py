@@ -79,7 +79,8 @@ def export(
     """
     from dlmkit.engine import LoadOptions
     from dlmkit_export.bundle.buckets import Buckets
-    from dlmkit_export.bundle.make import ExportOptions, make_bundle
+    from dlmkit_export.bundle.make import make_bundle
+    from dlmkit_export.bundle.options import ExportOptions
     from dlmkit_export.progress import stage_bar
 
     options = ExportOptions(

@@ -14,6 +14,7 @@ from onnx_ir.passes import common as passes
 from onnxscript import optimizer
 
 from dlmkit.errors import EngineError
+from dlmkit_export.bundle.options import OPSETS
 from dlmkit_export.contract import FRESH, INPUTS, LOGITS
 from dlmkit_export.graph.attention import decomposed_attention
 from dlmkit_export.graph.call import NetworkCall, dynamic_shapes, example_inputs
@@ -24,10 +25,7 @@ from dlmkit_export.graph.weights import transpose_weights
 if TYPE_CHECKING:
     from dlmkit.models.text_module import TextModule
 
-__all__ = ["OPSETS", "trace_network"]
-
-OPSETS = (23, 20)
-"""23 has operators for attention, norms and rotary embedding; 20 spells them out."""
+__all__ = ["trace_network"]
 
 
 def trace_network(decoder: TextModule, opset: int) -> ir.Model:

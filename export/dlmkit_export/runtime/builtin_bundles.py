@@ -11,8 +11,8 @@ import platformdirs
 
 from dlmkit.builtin import checkpoint_path
 from dlmkit.engine import LoadOptions
-from dlmkit_export.bundle.make import ExportOptions, make_bundle
 from dlmkit_export.bundle.manifest import FORMAT, MANIFEST
+from dlmkit_export.bundle.options import ExportOptions
 from dlmkit_export.contract import CONTRACT_VERSION
 from dlmkit_export.progress import stage_bar
 
@@ -37,6 +37,8 @@ def builtin_bundle(reference: str, dtype: str) -> Path:
     name = reference.removeprefix(PREFIX)
     folder = cache_folder() / "bundles" / f"{name}-{_key(checkpoint_path(name), dtype)}"
     if not (folder / MANIFEST).is_file():
+        from dlmkit_export.bundle.make import make_bundle  # the exporter is slow to import
+
         with stage_bar(f"compiling {reference}, once") as stage:
             make_bundle(reference, folder, ExportOptions(), LoadOptions(dtype=dtype), stage)
     return folder

@@ -1,0 +1,269 @@
+"""Bars of the ONNX Runtime engine, side by side with PyTorch in one run.
+
+Usage: python tests/benchmarks/engines.py [--threads 2] [--repeats 7] [--only step --only pack]
+
+Networks have random weights in LLaDA's shape, except for the built-in verifier.  Prints one line
+per bar and a JSON object; exits with 1 if a bar is missed.
+
+* step: 60 M parameters, 32 fed positions over 256 cached ones, at least 1.8 times PyTorch
+* decode: Fast-dLLM's dual cache on the built-in verifier, at least 1.8 times PyTorch
+* loop: everything but the graph's own run, at most 5 % of it and 1 ms for each step
+* memory: at most weights, key/value store and 64 MB more than before loading
+* pack: a vocabulary of 126464, the score pack at least 1.3 times as fast as returning logits
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import attrs
+import click
+import torch
+
+from dlmkit.benchmarking.measure import PROMPTS
+from dlmkit.engine import LoadedModel, LoadOptions
+from dlmkit.generation import Runner
+from dlmkit.hardware import describe_hardware, describe_versions
+from dlmkit.models.loading import load_model
+from dlmkit.need import Need
+from dlmkit.network import Network, NetworkInputs
+from dlmkit.spec import load_spec
+from dlmkit.store import Store
+from dlmkit_export.bundle.make import make_bundle
+from dlmkit_export.bundle.options import ExportOptions
+from dlmkit_export.runtime.engine import OnnxRuntimeEngine
+from dlmkit_export.runtime.graph_runner import GraphRunner
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # for the neighbour below
+from tests.benchmarks.random_model import write_random_model
+
+BLOCK, CACHED = 32, 256
+SIXTY = {"hidden": 512, "layers": 12, "ffn": 2048, "vocabulary": 8192}
+WIDE = {"hidden": 256, "layers": 4, "ffn": 704, "vocabulary": 126_464}
+MEGABYTE = 2**20
+
+
+@attrs.frozen
+class Bar:
+    """What was measured, what it has to be, and the numbers behind it."""
+
+    name: str
+    value: float
+    bar: float
+    at_least: bool
+    behind: Mapping[str, float]
+
+    @property
+    def met(self) -> bool:
+        return self.value >= self.bar if self.at_least else self.value <= self.bar
+
+
+@attrs.define
+class Bench:
+    """Networks made once, in a folder that goes away."""
+
+    room: Path
+    threads: int
+    repeats: int
+
+    def model(self, **sizes: int) -> tuple[Path, Path]:
+        """A checkpoint of random weights and its bundle."""
+        name = f"{sizes['hidden']}-{sizes['vocabulary']}"
+        checkpoint, bundle = self.room / name, self.room / f"{name}-bundle"
+        if not bundle.is_dir():
+            checkpoint.mkdir()
+            write_random_model(checkpoint, **sizes)
+            make_bundle(str(checkpoint), bundle, ExportOptions(), LoadOptions(dtype="float32"))
+        return checkpoint, bundle
+
+    def eager(self, reference: object) -> LoadedModel:
+        return load_model(str(reference), device="cpu", dtype="float32")
+
+    def compiled(self, reference: object) -> LoadedModel:
+        engine = OnnxRuntimeEngine(threads=self.threads)
+        return engine.load(str(reference), LoadOptions(device="cpu"))
+
+    def seconds(self, **runs: Callable[[], object]) -> dict[str, float]:
+        """Medians of several ways, one after the other in turn."""
+        taken: dict[str, list[float]] = {name: [] for name in runs}
+        for repeat in range(self.repeats + 2):
+            for name, run in runs.items():
+                started = perf_counter()
+                run()
+                if repeat >= 2:
+                    taken[name].append(perf_counter() - started)
+        return {name: median(each) for name, each in taken.items()}
+
+
+def step(bench: Bench) -> Iterator[Bar]:
+    checkpoint, bundle = bench.model(**SIXTY)
+    eager, compiled = bench.eager(checkpoint).network, bench.compiled(bundle).network
+    inputs = block_pass(eager)
+    found = bench.seconds(
+        torch=lambda: eager.forward(inputs, Need()),
+        onnxruntime=lambda: compiled.forward(inputs, Need()),
+    )
+    yield Bar("step: faster than PyTorch", found["torch"] / found["onnxruntime"], 1.8, True, found)
+
+
+def block_pass(network: Network) -> NetworkInputs:
+    """A block over a store, as the session asks for it."""
+    info = network.info
+    store = Store.allocate(info, 1, CACHED + BLOCK)
+    store.room.keys_YBGCE.normal_(), store.room.values_YBGCE.normal_()
+    every = torch.arange(BLOCK)[None]
+    visible = torch.ones(1, 1, BLOCK, CACHED + BLOCK, dtype=torch.bool)
+    visible[..., CACHED:] = False
+    return NetworkInputs(
+        ids_BQ=every + 5,
+        positions_BQ=every + CACHED,
+        want_BS=every,
+        past=store.content,
+        mask_past_B1QC=visible,
+    )
+
+
+def decode(bench: Bench) -> Iterator[Bar]:
+    document = load_spec("fast-dllm-dual", ["gen_length=128"])
+    models = {
+        "torch": bench.eager("builtin/verifier"),
+        "onnxruntime": bench.compiled("builtin/verifier"),
+    }
+    found = bench.seconds(**{name: decoder(document, each) for name, each in models.items()})
+    ratio = found["torch"] / found["onnxruntime"]
+    yield Bar("decode: faster than PyTorch", ratio, 1.8, True, found)
+
+
+def decoder(document, model: LoadedModel) -> Callable[[], object]:
+    """Decode some prompts, one at a time."""
+    runner = Runner(document, {"main": model})
+    prompts = runner.encode(list(PROMPTS))
+
+    def run() -> None:
+        for prompt in prompts:
+            for _ in runner.start([prompt]):
+                pass
+
+    return run
+
+
+def loop(bench: Bench) -> Iterator[Bar]:
+    _, bundle = bench.model(**SIXTY)
+    runner = Runner(
+        load_spec("fast-dllm-dual", ["gen_length=64"]), {"main": bench.compiled(bundle)}
+    )
+    shares, milliseconds = [], []
+    for _ in range(bench.repeats + 1):
+        with timed_graphs() as taken:
+            started = perf_counter()
+            steps = sum(1 for _ in runner.start([[5] * 192]))
+            wall = perf_counter() - started
+        shares.append(wall / sum(taken) - 1)
+        milliseconds.append(1000 * (wall - sum(taken)) / steps)
+    behind = {"steps": steps, "graph_ms": 1000 * sum(taken) / steps}
+    yield Bar("loop: share of the graph's time", median(shares[1:]), 0.05, False, behind)
+    yield Bar("loop: ms for each step", median(milliseconds[1:]), 1.0, False, behind)
+
+
+class timed_graphs:
+    """Note how long each run of a graph takes."""
+
+    def __enter__(self) -> list[float]:
+        self.run = run = GraphRunner.run
+        taken: list[float] = []
+
+        def timed(*arguments):
+            started = perf_counter()
+            found = run(*arguments)
+            taken.append(perf_counter() - started)
+            return found
+
+        GraphRunner.run = timed
+        return taken
+
+    def __exit__(self, *_: object) -> None:
+        GraphRunner.run = self.run
+
+
+def memory(bench: Bench) -> Iterator[Bar]:
+    _, bundle = bench.model(**SIXTY)
+    command = [sys.executable, __file__, "--threads", str(bench.threads), "--child", str(bundle)]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    extra = found["peak_mb"] - found["weights_mb"] - found["store_mb"]
+    yield Bar("memory: MB beyond weights and store", extra, 64.0, False, found)
+
+
+def child(bundle: Path, threads: int) -> None:
+    """Load and decode in a process of its own, and print what that took at most."""
+    document = load_spec("fast-dllm-dual", ["gen_length=128"])
+    decoder(document, load_model("builtin/drafter", device="cpu"))()  # loads libraries
+    before = status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # starts the peak anew
+    model = OnnxRuntimeEngine(threads=threads).load(str(bundle), LoadOptions(device="cpu"))
+    info = model.network.info
+    for _ in Runner(document, {"main": model}).start([[5] * (CACHED - 128)]):
+        pass
+    weights = (bundle / "weights.bin").stat().st_size
+    store = 2 * info.layers * info.kv_heads * info.head_dim * (CACHED + 1) * info.dtype.itemsize
+    found = {"peak_mb": (status("VmHWM") - before) / MEGABYTE}
+    print(json.dumps(found | {"weights_mb": weights / MEGABYTE, "store_mb": store / MEGABYTE}))
+
+
+def status(field: str) -> int:
+    """Bytes, from Linux's account of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+
+def pack(bench: Bench) -> Iterator[Bar]:
+    _, bundle = bench.model(**WIDE)
+    network = bench.compiled(bundle).network
+    inputs = block_pass(network)
+    need = Need(top=2, entropy=True)
+    found = bench.seconds(
+        logits=lambda: network.forward(inputs, attrs.evolve(need, logits=True)),
+        pack=lambda: network.forward(inputs, need),
+        logits_top1=lambda: network.forward(inputs, Need(logits=True)),
+        pack_top1=lambda: network.forward(inputs, Need()),
+    )
+    yield Bar("pack: faster than logits", found["logits"] / found["pack"], 1.3, True, found)
+    ratio = found["logits_top1"] / found["pack_top1"]
+    yield Bar("pack: the same for one candidate alone", ratio, 1.3, True, found)
+
+
+PARTS = {each.__name__: each for each in (step, decode, loop, memory, pack)}
+
+
+@click.command()
+@click.option("--threads", default=2, show_default=True)
+@click.option("--repeats", default=7, show_default=True)
+@click.option("--only", multiple=True, type=click.Choice(list(PARTS)))
+@click.option("--child", "child_bundle", type=click.Path(path_type=Path), hidden=True)
+def main(threads: int, repeats: int, only: tuple[str, ...], child_bundle: Path | None) -> None:
+    """Measure, report, and compare with the bars."""
+    torch.set_num_threads(threads)
+    if child_bundle is not None:
+        child(child_bundle, threads)
+        return
+    found: list[Bar] = []
+    with tempfile.TemporaryDirectory() as room:
+        bench = Bench(Path(room), threads, repeats)
+        for name in only or PARTS:
+            for bar in PARTS[name](bench):
+                sign = ("ok  " if bar.met else "MISS") + (" >=" if bar.at_least else " <=")
+                print(f"{bar.name:40} {bar.value:8.3f} {sign} {bar.bar:g}", file=sys.stderr)
+                found.append(bar)
+    report = {"bars": [attrs.asdict(bar) | {"met": bar.met} for bar in found], "threads": threads}
+    print(json.dumps(report | {"hardware": describe_hardware(), "versions": describe_versions()}))
+    sys.exit(not all(bar.met for bar in found))
+
+
+if __name__ == "__main__":
+    main()
