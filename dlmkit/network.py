@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, device, dtype
 
     from dlmkit.models.arch import AttentionPattern
+    from dlmkit.models.tokenizer import Tokenizer
     from dlmkit.prediction import Need, ScorePack
 
 __all__ = ["KeyValues", "Network", "NetworkInfo", "NetworkInputs", "NetworkOutput"]
@@ -33,7 +34,8 @@ class NetworkInfo:
     text; the first is the padding token.
     `capabilities` names optional abilities: `logits` of whole distributions; `attention-taps`,
     what attention saw (`Need.taps`); `mixed-inputs`, feeding mixtures of tokens; `noise-level`,
-    predictions that hang on the noise level of a row.
+    predictions that hang on the noise level of a row.  `tokenizer` is there while a session
+    decodes with a checkpoint that has one.
     """
 
     vocab_size: int
@@ -52,6 +54,7 @@ class NetworkInfo:
     engine: str = "torch"
     eot_ids: tuple[int, ...] = ()
     capabilities: frozenset[str] = frozenset({"logits"})
+    tokenizer: Tokenizer | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @attrs.frozen(kw_only=True)

@@ -323,9 +323,14 @@ class TransferRule(Strategy):
 
 
 class CommitGuard(Strategy):
-    """Changes a selection, for example to keep a minimum or a maximum."""
+    """Changes a selection, for example to keep a minimum or a maximum.
+
+    `binding` says that it answers for the finished text, so that nothing may commit or write
+    tokens behind its back.
+    """
 
     role = "guard"
+    binding: ClassVar[bool] = False
 
     @abstractmethod
     def guard(self, commit_BP: Tensor, confidence_BP: Tensor, view: View) -> Tensor:

@@ -31,10 +31,8 @@ from dlmkit.store import Store
 from dlmkit.taps import Taps
 
 if TYPE_CHECKING:
-    from dlmkit.roles import Mixture
-
-if TYPE_CHECKING:
     from dlmkit.models.tokenizer import Tokenizer
+    from dlmkit.roles import Mixture
 
 __all__ = ["Session"]
 
@@ -52,15 +50,22 @@ class Session:
     elsewhere the conformance suite vouches for plans.
     """
 
-    def __init__(self, network: Network, *, checked: bool | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        checked: bool | None = None,
+        tokenizer: Tokenizer | None = None,
+    ) -> None:
         self.network = network
+        self.tokenizer = tokenizer
         self.checked = network.info.device.type == "cpu" if checked is None else checked
         self.store: Store | None = None
         self._account = _Account()
 
     def sibling(self) -> Session:
         """A session with a store of its own on the same network; both share one account."""
-        twin = Session(self.network, checked=self.checked)
+        twin = Session(self.network, checked=self.checked, tokenizer=self.tokenizer)
         twin._account = self._account
         return twin
 
@@ -71,8 +76,9 @@ class Session:
 
     @property
     def info(self) -> NetworkInfo:
-        """Facts about the network."""
-        return self.network.info
+        """Facts about the network, with the tokenizer of its checkpoint."""
+        info = self.network.info
+        return info if self.tokenizer is None else attrs.evolve(info, tokenizer=self.tokenizer)
 
     def predict(
         self,

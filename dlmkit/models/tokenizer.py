@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import tokenizers
@@ -12,6 +13,7 @@ from dlmkit.errors import ModelError, RequestError
 from dlmkit.models.bpe import byte_level_bpe
 from dlmkit.models.chat import ChatTemplate, find_template, token_text
 from dlmkit.models.config import read_json
+from dlmkit.models.spelling import spelled_in_bytes, spelled_in_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,6 +91,27 @@ class Tokenizer:
         """Return the id of a token given by its exact text, or None."""
         found: int | None = self._core.token_to_id(token)
         return found
+
+    @cached_property
+    def spelling(self) -> tuple[bytes | None, ...]:
+        """What each token adds to a text, by id; None where that is nothing, or not known.
+
+        Special tokens add nothing.  A token may end inside a character.
+        """
+        added = self._core.get_added_tokens_decoder()
+        plain = json.loads(self._core.to_str())
+        levels = json.dumps([plain.get("decoder"), plain.get("pre_tokenizer")])
+        by_bytes = "ByteLevel" in levels
+        found: list[bytes | None] = []
+        for token_id in range(self.vocab_size):
+            text, known = self.token(token_id), added.get(token_id)
+            if text is None or (known is not None and known.special):
+                found.append(None)
+            elif known is not None:
+                found.append(text.encode("utf-8"))
+            else:
+                found.append(spelled_in_bytes(text) if by_bytes else spelled_in_pieces(text))
+        return tuple(found)
 
     def token(self, token_id: int) -> str | None:
         """Return the text of one token as the vocabulary spells it, or None."""

@@ -6,14 +6,16 @@ caches and batches behave as they do in a large model; only the answers mean not
 
 from __future__ import annotations
 
+import tokenizers
 import torch
 
 from dlmkit.engines.torch_network import TorchNetwork
 from dlmkit.models.arch import ArchSpec, AttentionPattern, RotarySpec
 from dlmkit.models.decoder import Decoder
+from dlmkit.models.tokenizer import Tokenizer
 from dlmkit.network import NetworkInfo
 
-__all__ = ["toy_network"]
+__all__ = ["toy_network", "toy_tokenizer"]
 
 
 def toy_network(
@@ -52,6 +54,18 @@ def toy_network(
     return TorchNetwork(decoder, _info(arch, vocabulary, logit_shift, dtype))
 
 
+def toy_tokenizer(vocabulary: int = 24) -> Tokenizer:
+    """One letter for each token, from `a` on; the last two are special."""
+    names = [chr(ord("a") + each) for each in range(vocabulary - 2)]
+    special = [tokenizers.AddedToken(name, special=True) for name in ("</s>", "<mask>")]
+    words = {name: number for number, name in enumerate([*names, "</s>", "<mask>"])}
+    core = tokenizers.Tokenizer(tokenizers.models.WordLevel(words))
+    core.add_special_tokens(special)
+    core.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
+    core.decoder = tokenizers.decoders.Fuse()
+    return Tokenizer(core)
+
+
 def _info(arch: ArchSpec, vocabulary: int, logit_shift: int, dtype: torch.dtype) -> NetworkInfo:
     return NetworkInfo(
         vocab_size=vocabulary,
@@ -65,4 +79,5 @@ def _info(arch: ArchSpec, vocabulary: int, logit_shift: int, dtype: torch.dtype)
         dtype=dtype,
         device=torch.device("cpu"),
         logit_shift=logit_shift,
+        tokenizer=toy_tokenizer(vocabulary),
     )

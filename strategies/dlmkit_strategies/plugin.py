@@ -27,6 +27,7 @@ MODULES = (
     "cache",
     "certainty",
     "confidence",
+    "constraints",
     "credit",
     "curves",
     "deferral",
