@@ -52,6 +52,7 @@ MODULES = (
     "penalties",
     "ratio_rules",
     "remdm",
+    "renoising",
     "saber_rules",
     "rope",
     "sample",
@@ -60,6 +61,7 @@ MODULES = (
     "stability",
     "stop",
     "transfer",
+    "transformers_engine",
     "trees",
     "wino",
 )

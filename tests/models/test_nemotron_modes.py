@@ -59,6 +59,19 @@ def test_the_diffusion_mode_decodes_over_a_causal_prefix(prompt):
     assert len(prompt) + counts.forwards * NEW == counts.fed_positions
 
 
+def test_both_modes_together_decode_as_the_causal_one(prompt):
+    """Self-speculation: a block is drafted freely in one pass and read causally in one."""
+    causal = loaded(FOLDER, dtype="float32", family=Nemotron(mode="causal")).network
+    models = {"main": causal, "drafter": loaded(FOLDER, dtype="float32").network}
+    document = load_spec("nemotron-self-speculation", [f"gen_length={NEW}"])
+    canvas = Canvas.create([prompt], NEW, causal.info.mask_id)
+    sessions = {name: Session(model) for name, model in models.items()}
+    for _ in document.pipeline.steps(Context(sessions), canvas):
+        pass
+    assert decoded(causal, "autoregressive", prompt)[0] == canvas.tokens_BN[0].tolist()
+    assert sessions["main"].counts.forwards <= NEW
+
+
 @pytest.mark.parametrize("family", [EfficientDlm, Nemotron])
 def test_a_stated_block_wins(family):
     """As in the other families."""

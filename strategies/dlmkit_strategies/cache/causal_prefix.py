@@ -12,7 +12,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from dlmkit.component import StateField
+from dlmkit.component import StateField, option
 from dlmkit.errors import StrategyError
 from dlmkit.outcome import Outcome
 from dlmkit.plan import Plan
@@ -38,6 +38,8 @@ class CausalPrefix(CachePolicy):
     requires = frozenset({"prefix-causal"})
     state: ClassVar[tuple[StateField, ...]] = (StateField("stored", "bool", 0),)
 
+    store: bool = option(True, doc="keep finished text; false computes it in every pass")
+
     def plan(self, view: View) -> Plan:
         """What is not stored before the block, and the block."""
         if view.info.attention.kind != "prefix-causal":
@@ -50,14 +52,16 @@ class CausalPrefix(CachePolicy):
         block_BN = between(view, source_B(view, view.block.start_B), view.block.stop_B)
         return Plan.of(
             ((before_BN & ~stored_BN) | block_BN) & working(view),
-            cached_BN=stored_BN,
-            commit_BN=before_BN,
+            cached_BN=stored_BN if self.store else None,
+            commit_BN=before_BN if self.store else None,
             prefix_B=view.block.start_B,
         )
 
     def advance(self, outcome: Outcome) -> Mapping[str, Tensor]:
         """What is stored now and still true."""
         view, columns = outcome.view, columns_1N(outcome.view)
+        if not self.store:
+            return view.recall(self)
         stored_BN = view.recall(self)["stored"] | (self._before(view) & working(view))
         changed_BN = stored_BN & (outcome.before_BN != outcome.after_BN)
         never = changed_BN.shape[1]

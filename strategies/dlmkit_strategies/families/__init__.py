@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dlmkit_strategies.families.diffusion_gemma import DiffusionGemma
 from dlmkit_strategies.families.dream import Dream, DreamReasoner
 from dlmkit_strategies.families.fast_dllm_v2 import FastDllmV2
 from dlmkit_strategies.families.lifted import Converted, OpenDcoder
@@ -21,6 +22,7 @@ __all__ = [
     "FAMILIES",
     "Bd3Lm",
     "Converted",
+    "DiffusionGemma",
     "Dream",
     "DreamReasoner",
     "EfficientDlm",
@@ -44,6 +46,7 @@ __all__ = [
 FAMILIES = (
     Bd3Lm,
     Converted,
+    DiffusionGemma,
     Dream,
     DreamReasoner,
     EfficientDlm,
