@@ -175,9 +175,9 @@ kinds of task, so this page is about methods beside each other, not about how go
 on a large model.
 
 Presets are written for 128 tokens; here {length} are generated, and every option that counts
-positions or steps is divided alike (not below 4). A method that takes more than 20 passes for a
-word problem is measured on the first half of each task's prompts; the last column says how many
-there were.
+positions or steps is divided alike (not below 4). A method that feeds more than 1000 positions
+for a word problem is measured on the first half of each task's prompts; the last column says how
+many there were.
 
 * **front**: 1 for the methods that no other beats in both passes and right answers; 2 for those
   that only front 1 beats; and so on.

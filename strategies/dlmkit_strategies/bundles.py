@@ -9,15 +9,20 @@ import attrs
 
 from dlmkit.bounds import above, at_least, at_most
 from dlmkit.bundles import Bundle
+from dlmkit.combinators import UnionTransfer
 from dlmkit.component import option
+from dlmkit_strategies.editing import TokenEdit
 from dlmkit_strategies.frontier import GrowingBlocks
 from dlmkit_strategies.ratio_rules import Everything, ReopenPlanned, ReopenRecorded
 from dlmkit_strategies.remdm import FillAndRefill, ReopenUnlikely
 from dlmkit_strategies.saber_rules import AboveMean, Backtrack
+from dlmkit_strategies.transfer import Threshold, TopK
+from dlmkit_strategies.wino import AtMostShare, Unsupported
 
-__all__ = ["PathPlanning", "Rcr", "RefillLoop", "Saber"]
+__all__ = ["Editing", "PathPlanning", "Rcr", "RefillLoop", "Saber", "Wino"]
 
 _MAX_STEPS = 1024
+_SHARE = (at_least(0), at_most(1))
 _STEPS = "steps for each block"
 _CURVE = "share of the masks left after the part r of the steps: 1 - r, cos(r pi/2), or 1 - r^2"
 Curve = Literal["linear", "cosine", "square"]
@@ -108,7 +113,7 @@ class RefillLoop(Bundle):
     fill: float = option(
         0.875,
         doc="share of the masks that is filled before the loop",
-        check=(at_least(0), at_most(1)),
+        check=_SHARE,
     )
     loops: int = option(32, doc="times that tokens are taken back and refilled", check=at_least(0))
 
@@ -118,4 +123,52 @@ class RefillLoop(Bundle):
             "transfer": FillAndRefill(k=self.k, fill=self.fill, loops=self.loops),
             "revise": (ReopenUnlikely(k=self.k, fill=self.fill, loops=self.loops),),
             "max_steps": _MAX_STEPS,
+        }
+
+
+@attrs.frozen
+class Wino(Bundle):
+    """Decide widely, and take back what the rest of the text does not bear out.
+
+    Fills `transfer`, `guard`, `revise` and `max_steps`.  Source: WINO (arXiv:2507.18578), tau_1
+    and tau_2.
+    """
+
+    name = "wino"
+
+    wide: float = option(0.6, doc="probability that decides a position (tau_1)", check=_SHARE)
+    narrow: float = option(0.9, doc="probability that lets a token stay (tau_2)", check=_SHARE)
+
+    def slots(self) -> Mapping[str, Any]:
+        """The rule, its bound and its reviser."""
+        return {
+            "transfer": Threshold(threshold=self.wide),
+            "guard": (AtMostShare(),),
+            "revise": (Unsupported(threshold=self.narrow),),
+            "max_steps": _MAX_STEPS,
+        }
+
+
+@attrs.frozen
+class Editing(Bundle):
+    """Decide what is sure, and replace decided tokens where another one is surer.
+
+    Fills `transfer` and `revise`; for models that were trained for it.  Source: LLaDA2.1
+    (arXiv:2602.08676), its two thresholds.
+    """
+
+    name = "token-edit"
+
+    threshold: float = option(0.95, doc="probability that decides a position", check=_SHARE)
+    edit: float = option(
+        0.9, doc="probability that replaces a token; 1 or more: no edits", check=at_least(0)
+    )
+    passes: int = option(16, doc="passes over a full block, at most", check=at_least(0))
+
+    def slots(self) -> Mapping[str, Any]:
+        """The rule and its reviser."""
+        sure = Threshold(threshold=self.threshold)
+        return {
+            "transfer": UnionTransfer(of=(sure, TopK(k=1))),
+            "revise": (TokenEdit(threshold=self.edit, passes=self.passes),),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dlmkit.bundles import Bundle
 from dlmkit.draft_verify.roles import Part
 from dlmkit.plugins import get_plugins
 from dlmkit.roles import Observer, Procedure, Strategy
@@ -17,12 +18,8 @@ from dlmkit_strategies.sample import Categorical
 from dlmkit_strategies.transfer import Quota, Threshold, TimeGrid
 
 REGISTRY = get_plugins().registry
-CLASSES = [
-    offer.cls
-    for role in REGISTRY.roles()
-    for offer in REGISTRY.offers(role)
-    if issubclass(offer.cls, (Strategy, Part, Procedure, Observer))
-]
+OFFERED = [offer.cls for role in REGISTRY.roles() for offer in REGISTRY.offers(role)]
+CLASSES = [cls for cls in OFFERED if issubclass(cls, (Bundle, Strategy, Part, Procedure, Observer))]
 VARIANTS = [
     Categorical(temperature=0.0),
     Demote(of=Margin()),
@@ -42,7 +39,7 @@ def id_of(component):
 
 
 def cases():
-    components = [*(example_of(cls, CLASSES) for cls in CLASSES), *VARIANTS]
+    components = [*(example_of(cls, OFFERED) for cls in CLASSES), *VARIANTS]
     for component in components:
         for case in conformance_cases(component):
             yield pytest.param(case, id=f"{id_of(component)}-{case}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dlmkit.bundles import Bundle
 from dlmkit.draft_verify.roles import Part
 from dlmkit.roles import Procedure, Strategy
 from dlmkit.testing.conformance.case import Check, ConformanceCase
@@ -51,12 +52,13 @@ def conformance_cases(
     Args:
         component: the object to test, with the options to test it with.
         networks: for a procedure, toy networks by the names of its models; the first one's mask
-            token fills the canvas.  By default one network called `main`, of the attention it needs.
+            token fills the canvas.  By default one network called `main`, of the attention that
+            it needs.
     """
     promises = dict(DECLARED)
     if isinstance(component, Strategy):
         promises |= PURE | LOOPED
-    if isinstance(component, Part):
+    if isinstance(component, Part | Bundle):
         promises |= LOOPED
     if isinstance(component, Procedure):
         promises |= procedure_promises(networks or toy_networks_for(component))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dlmkit.bundles import Bundle
 from dlmkit.component import Component, options_of
 from dlmkit.denoise import Denoise
 from dlmkit.draft_verify.kernel import DraftVerify
@@ -36,6 +37,8 @@ def pipeline_around(component: Component, *, blocks: Blocks | None) -> Procedure
         "confidence": _scorer_for(component),
         "transfer": BestPosition(),
     }
+    if isinstance(component, Bundle):
+        return Denoise(**({"max_steps": MAX_STEPS} | slots | dict(component.slots())))
     listed = {each.name for each in options_of(Denoise) if each.default == ()}
     slots[component.role] = (component,) if component.role in listed else component
     return Denoise(max_steps=MAX_STEPS, **slots)
