@@ -48,7 +48,7 @@ class Verifier:
         view = self.stepper.view(first, before)
         if look.before_BX is None:
             view = attrs.evolve(root, canvas=view.canvas, masked_BP=None, held_B=root.live_B)
-        view, prediction = self.stepper.predict(view)
+        view, prediction = self._without_idle_shadows(look).predict(view)
         return Evidence(
             draft=draft,
             look=look,
@@ -58,6 +58,11 @@ class Verifier:
             prediction=prediction,
             before=before,
         )
+
+    def _without_idle_shadows(self, look: Look) -> Stepper:
+        """Shadows cost a fed position each, and say nothing where nothing is drafted."""
+        need = attrs.evolve(self.stepper.need, shadow=look.entries == "hidden")
+        return attrs.evolve(self.stepper, need=need)
 
     def _before(self, look: Look, first: View) -> Mark:
         """Where the verifier was just before each state, in the order of the pass's rows."""

@@ -1,0 +1,279 @@
+"""What every composition promises, on toy networks in float64."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import attrs
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlmkit.canvas import Canvas
+from dlmkit.context import Context
+from dlmkit.draft_verify.draft import Draft
+from dlmkit.draft_verify.ledger import LedgerKeeper
+from dlmkit.draft_verify.roles import Drafter, DraftRun
+from dlmkit.models.arch import AttentionPattern
+from dlmkit.session import Session
+from dlmkit.testing.conformance.decoding import PROMPTS
+from dlmkit_strategies.cache import BlockCausal, DelayedDecode, Dual
+from dlmkit_strategies.draft_verify import (
+    AdaptiveLength,
+    AfterDraft,
+    AllJudges,
+    Among,
+    AmongLikely,
+    AnyJudge,
+    BeforeDraft,
+    Causal,
+    Divergence,
+    Elementwise,
+    EveryBlocks,
+    EveryState,
+    Fixed,
+    Greedy,
+    GrowAndShrink,
+    LeaveOneOut,
+    Likely,
+    NextToken,
+    NgramTable,
+    Prefix,
+    Remask,
+    ReplaceAll,
+    ReplaceFirst,
+    Transition,
+    Truncate,
+    Trust,
+    Typical,
+    UntilUnsure,
+    VerifierStep,
+    WhenEmpty,
+)
+from dlmkit_strategies.sample import Categorical
+from dlmkit_strategies.stop import EndOfText
+from dlmkit_strategies.transfer import Threshold
+from tests.draft_verify.evidence import one_round
+from tests.draft_verify.pieces import alone, drafter, networks, procedure, together
+
+GEN = 8
+VIEWS = [BeforeDraft(), AfterDraft(), LeaveOneOut(), EveryState()]
+JUDGES = [
+    Greedy(), Likely(threshold=0.2), Trust(), Typical(), Divergence(threshold=1.0),
+    AnyJudge(of=(Greedy(), Likely(threshold=0.1))), AllJudges(of=(Greedy(), Likely(threshold=0.1))),
+]  # fmt: skip
+SCOPES = [Elementwise(), Prefix(), Prefix(order="position")]
+RESOLVERS = [Remask(), ReplaceFirst(), ReplaceAll(), Truncate()]
+BONUSES = [None, VerifierStep(), NextToken(), WhenEmpty()]
+SCHEDULES = [
+    Fixed(steps=2), GrowAndShrink(first=2), AdaptiveLength(first=2), UntilUnsure(threshold=0.3),
+    EveryBlocks(blocks=1),
+]  # fmt: skip
+DRAFTERS = [
+    NgramTable(),
+    drafter(),
+    drafter(cache=Dual()),
+    drafter("verifier", cache=DelayedDecode(refresh=3)),
+    drafter(sample=Categorical(temperature=0.8), transfer=Threshold(threshold=0.2)),
+]
+COMPOSITIONS = st.fixed_dictionaries(
+    {
+        "draft": st.sampled_from(DRAFTERS),
+        "view": st.sampled_from(VIEWS),
+        "judge": st.sampled_from(JUDGES),
+        "scope": st.sampled_from(SCOPES),
+        "resolve": st.sampled_from(RESOLVERS),
+        "bonus": st.sampled_from(BONUSES),
+        "schedule": st.sampled_from(SCHEDULES),
+    }
+)
+
+
+def sound(parts):
+    """A composition whose judge has what it reads."""
+    needs_laws = parts["judge"].laws and isinstance(parts["draft"], NgramTable)
+    return not needs_laws
+
+
+def run(pipeline, nets, prompts=PROMPTS, seed=3, first_sample=0):
+    """Decode; return the rows, the records and the account of each row."""
+    mask_id = nets["verifier"].info.mask_id
+    canvas = Canvas.create(prompts, GEN, mask_id, first_sample=first_sample)
+    sessions = {name: Session(network) for name, network in nets.items()}
+    keeper, records = LedgerKeeper(), []
+    for record in pipeline.steps(Context(sessions, seed), canvas):
+        keeper.add(record)
+        records.append(record)
+    pairs = zip(canvas.tokens_BN.tolist(), canvas.length_B.tolist(), strict=True)
+    return [tokens[:length] for tokens, length in pairs], records, keeper.ledgers()
+
+
+@attrs.frozen
+class Silent(Drafter):
+    """Drafts nothing."""
+
+    name = "silent"
+
+    def begin(self, setting):
+        return _Silent()
+
+
+class _Silent(DraftRun):
+    def draft(self, start):
+        yield from ()
+        return Draft.empty(len(start.budget_B))
+
+
+def test_a_verifier_that_drafts_for_itself_keeps_everything():
+    """Invariant 1: same network, same policy, nothing approximate."""
+    for seed in range(3):
+        pipeline = procedure(draft=drafter("verifier"))
+        _, _, ledgers = run(pipeline, networks(seed))
+        assert [1.0] * len(PROMPTS) == [ledger.acceptance for ledger in ledgers]
+
+
+@given(COMPOSITIONS.filter(sound), st.integers(0, 3))
+def test_every_composition_ends_and_its_account_adds_up(parts, seed):
+    """Invariants 6, 7 and 8: progress, prompts as they were, and the identities of the ledger."""
+    rows, records, ledgers = run(procedure(**parts), networks(seed))
+    mask_id = networks()["verifier"].info.mask_id
+    for prompt, row, ledger in zip(PROMPTS, rows, ledgers, strict=True):
+        assert list(prompt) == row[: len(prompt)]
+        assert mask_id not in row
+        assert GEN == ledger.committed
+        assert ledger.proposed == ledger.accepted + ledger.corrected + ledger.remasked
+        assert ledger.proposed == sum(proposed for proposed, _ in ledger.by_position)
+        assert ledger.accepted == sum(accepted for _, accepted in ledger.by_position)
+    left = GEN * len(PROMPTS)
+    for record in records:
+        if record.phase == "verify":
+            now = int((record.after_BN == mask_id).sum())
+            assert now < left or record is not records[-1]
+            left = now
+
+
+@given(COMPOSITIONS.filter(sound), st.integers(0, 3))
+def test_a_row_decodes_as_it_does_alone(parts, seed):
+    """Invariants 11 and 12: whatever the other rows accept."""
+    pipeline, nets = procedure(**parts), networks(seed)
+    rows, _, ledgers = run(pipeline, nets)
+    again, _, _ = run(pipeline, nets)
+    assert rows == again
+    for number, prompt in enumerate(PROMPTS):
+        (row,), _, (ledger,) = run(pipeline, nets, [prompt], first_sample=number)
+        assert rows[number] == row
+        assert ledgers[number].accepted == ledger.accepted
+        assert ledgers[number].forwards == ledger.forwards
+
+
+@pytest.mark.parametrize("view", [BeforeDraft(), EveryState()], ids=lambda view: view.name)
+def test_rejecting_everything_is_the_verifier_alone(view):
+    """Invariant 5: with a bonus from the canvas as it stands."""
+    for seed in range(3):
+        nets = networks(seed)
+        parts = {"judge": Likely(threshold=1.5), "scope": Elementwise(), "view": view}
+        found = together(procedure(bonus=VerifierStep(), **parts), nets)
+        expected = together(alone(), nets)
+        assert expected.rows == found.rows
+        assert expected.executed["verifier"].forwards == found.executed["verifier"].forwards
+
+
+def test_accepting_everything_is_the_drafter_alone():
+    """Invariant 5: without a bonus, and with a cache that verification does not touch."""
+    for seed in range(3):
+        nets = networks(seed)
+        # Post shows what comes after the block too, so that nothing is left unrated.
+        parts = {"judge": Trust(), "scope": Elementwise(), "bonus": None, "view": AfterDraft()}
+        for cache in (None, Dual()):
+            pipeline = procedure(draft=drafter(cache=cache), schedule=Fixed(steps=3), **parts)
+            assert (
+                together(alone("drafter", cache=cache), nets).rows == together(pipeline, nets).rows
+            )
+
+
+def test_drafting_nothing_is_plain_decoding():
+    """Invariant 10: the same text in the same number of passes."""
+    nets = networks(1)
+    for view in VIEWS:
+        pipeline = procedure(
+            draft=Silent(), view=view, judge=Greedy(), scope=Elementwise(), bonus=None
+        )
+        found, expected = together(pipeline, nets), together(alone(), nets)
+        assert expected.rows == found.rows
+        assert expected.executed["verifier"] == found.executed["verifier"]
+
+
+@pytest.mark.parametrize("draft", [NgramTable(), drafter(length=1, cache=BlockCausal())])
+def test_greedy_judging_of_a_causal_verifier_is_greedy_decoding(draft):
+    """Invariant 4, greedy: whoever drafts, with the drafter's exact cache rolled back."""
+    for seed in range(3):
+        nets = networks(seed, attention=AttentionPattern(kind="causal"), logit_shift=1)
+        parts = {"judge": Greedy(), "view": Causal(), "scope": Prefix(order="position")}
+        pipeline = procedure(
+            alone(length=1), draft, resolve=ReplaceFirst(), bonus=NextToken(), **parts
+        )
+        found, expected = together(pipeline, nets), together(alone(length=1), nets)
+        assert expected.rows == found.rows
+        assert found.executed["verifier"].forwards <= expected.executed["verifier"].forwards
+
+
+def test_an_exact_cache_of_the_drafter_changes_nothing():
+    """Invariant 5 of the contract's caches: after a rollback it holds what a fresh pass would."""
+    for seed in range(4):
+        nets = networks(seed, attention=AttentionPattern(kind="block-causal", block=4))
+        for schedule in (Fixed(steps=3), GrowAndShrink(first=3)):
+            rows = [
+                run(procedure(draft=drafter(cache=cache), schedule=schedule), nets)
+                for cache in (None, BlockCausal())
+            ]
+            assert rows[0][0] == rows[1][0]
+            assert [each.accepted for each in rows[0][2]] == [each.accepted for each in rows[1][2]]
+
+
+def test_a_stop_rule_ends_rows_where_it_does_for_the_verifier_alone():
+    """Nothing is decided beyond the state at which the verifier stops."""
+    stopped = 0
+    for seed in range(6):
+        nets = networks(seed)
+        verifier = alone(stop=(EndOfText(ids=tuple(range(12))),), length=None)
+        expected = together(verifier, nets)
+        stopped += sum(row.count(expected.mask_id) > 0 for row in expected.rows)
+        for draft in (drafter("verifier", length=None), drafter(length=None)):
+            assert expected.rows == together(procedure(verifier, draft), nets).rows
+    assert stopped
+
+
+def test_the_last_rounds_belong_to_the_verifier():
+    """After max_rounds it decodes alone."""
+    nets = networks(2)
+    pipeline = attrs.evolve(procedure(judge=Transition()), max_rounds=1)
+    _, records, _ = run(pipeline, nets)
+    phases = [record.phase for record in records]
+    assert {"verify"} == set(phases[phases.index("verify") :])
+
+
+def test_records_follow_each_other():
+    """What one record shows at its end, the next one shows at its start."""
+    for parts in ({}, {"view": LeaveOneOut(), "judge": Greedy(), "scope": Elementwise()}):
+        _, records, _ = run(procedure(**parts), networks(4))
+        for before, after in pairwise(records):
+            assert torch.equal(before.after_BN, after.before_BN)
+        assert list(range(len(records))) == [record.step for record in records]
+
+
+FROM_LOOSE_TO_STRICT = [
+    [Likely(threshold=value) for value in (0.0, 0.1, 0.3, 0.9, 1.1)],
+    [Divergence(threshold=value) for value in (9.0, 2.0, 0.5, 0.1, 0.0)],
+    [Among(k=value) for value in (20, 9, 4, 2, 1)],
+    [AmongLikely(k=9, ratio=value) for value in (0.0, 0.1, 0.5, 1.0)],
+]
+
+
+@given(st.integers(0, 50), st.sampled_from(FROM_LOOSE_TO_STRICT))
+def test_judges_are_monotone_in_their_threshold(seed, rules):
+    """Invariant 14: a stricter threshold never passes more, on the same evidence."""
+    draft, evidence, start = one_round(seed)
+    passed = [rule.judge(draft, evidence, start).ok_BE for rule in rules]
+    for loose_BE, strict_BE in pairwise(passed):
+        assert not (strict_BE & ~loose_BE).any()
