@@ -252,10 +252,14 @@ class DraftSchedule(Part):
 
 @attrs.frozen(kw_only=True)
 class Ends:
-    """The ends of a bridge: `home` has the tokens of the canvas, `away` those of the drafter."""
+    """The ends of a bridge: `home` has the tokens of the canvas, `away` those of the drafter.
+
+    `home_info` and `away_info` describe the networks, with their special tokens.
+    """
 
     home: Tokenizer
     away: Tokenizer
+    home_info: NetworkInfo
     away_info: NetworkInfo
 
 

@@ -23,6 +23,7 @@ MODULES = (
     "background",
     "block_quota",
     "blocks",
+    "bridges",
     "bundles",
     "cache",
     "certainty",
