@@ -109,6 +109,8 @@ class Recursive(Judge):
             p_BEV = torch.where(asked_BE1, _norm((p_BEV - q_BEV).clamp_min(0), p_BEV), p_BEV)
             without_BEV = q_BEV.scatter(-1, token_BE[..., None], 0.0)
             q_BEV = torch.where(asked_BE1, _norm(without_BEV, q_BEV), q_BEV)
+        # The first that passes ends its family's turn, whatever a brother's children may promise.
+        ok_BE = ok_BE & ~(family_BEE & itself_EE & ok_BE[:, None]).any(dim=2)
         return Verdict(ok_BE=ok_BE, token_BE=_draw(p_BEV, p_BEV, draft, start))
 
 

@@ -45,6 +45,10 @@ class JacobiTail(Drafter):
         """Whether rejected drafts are tried beside the main one."""
         return self.pool > 0
 
+    def alone(self) -> bool:
+        """A node is a token."""
+        return True
+
     def begin(self, setting: Setting) -> JacobiRun:
         """Nothing has been guessed yet."""
         return JacobiRun.of(

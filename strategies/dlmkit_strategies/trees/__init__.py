@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dlmkit_strategies.trees.gumbel import GumbelTree
 from dlmkit_strategies.trees.paths import Paths
+from dlmkit_strategies.trees.recycling import AdjacencyTree
 
-__all__ = ["Paths"]
+__all__ = ["AdjacencyTree", "GumbelTree", "Paths"]
