@@ -89,9 +89,8 @@ class SteadyAndSure(TransferRule):
         prediction = view.proposal.prediction
         assert prediction.logits_BPV is not None  # noqa: S101 - declared in `need`
         # Four passes over the vocabulary; log-probabilities leave out the logarithm.
-        log_BPV = (prediction.logits_BPV.float() - prediction.pack.lse_BP[..., None]).clamp_min_(
-            _SMALLEST
-        )
+        lse_BP1 = prediction.pack.lse_BP[..., None].float()
+        log_BPV = (prediction.logits_BPV.float() - lse_BP1).clamp_min_(_SMALLEST)
         moved_BPV = read(view.recall(self)["log_BNV"], view).sub_(log_BPV).neg_()
         return log_BPV, torch.einsum("bpv,bpv->bp", log_BPV.exp(), moved_BPV)
 
