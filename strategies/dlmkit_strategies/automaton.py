@@ -40,45 +40,36 @@ class TokenAutomaton:
     step_QQ: Tensor
     accepting_Q: Tensor
 
-    def to(self, device: torch.device) -> TokenAutomaton:
-        """The same automaton on a device."""
-        cls: Any = type(self)
-        return TokenAutomaton(
-            **{each.name: getattr(self, each.name).to(device) for each in attrs.fields(cls)}
-        )
-
     def before(self, tokens_BR: Tensor, open_BR: Tensor, inside_BR: Tensor) -> Tensor:
         """States that the text up to each border may lead to, `states_BSQ` bool.
 
         `open_BR` marks gaps, where any token may stand; what is not inside counts for nothing.
         """
-        states_BQ = torch.zeros_like(self.accepting_Q).expand(len(tokens_BR), -1).clone()
-        states_BQ[:, 0] = True
+        target_BRQ = self.next_QC.T[self.class_V[tokens_BR]]
+        states_BQ = self.step_QQ.new_zeros(len(tokens_BR), len(self.step_QQ))
+        states_BQ[:, 0] = 1
         found = [states_BQ]
         for place in range(tokens_BR.shape[1]):
-            target_BQ = self.next_QC.T[self.class_V[tokens_BR[:, place]]]
-            decided_BQ = (
-                torch.zeros_like(states_BQ).float().scatter_add(1, target_BQ, states_BQ.float())
-            )
-            moved_BQ = torch.where(
-                open_BR[:, place, None], states_BQ.float() @ self.step_QQ, decided_BQ
-            )
+            decided_BQ = torch.zeros_like(states_BQ).scatter_add(1, target_BRQ[:, place], states_BQ)
+            any_BQ = states_BQ @ self.step_QQ
+            moved_BQ = torch.where(open_BR[:, place, None], any_BQ, decided_BQ).sign()
             moved_BQ[:, -1] = 0
-            states_BQ = torch.where(inside_BR[:, place, None], moved_BQ > 0, states_BQ)
+            states_BQ = torch.where(inside_BR[:, place, None], moved_BQ, states_BQ)
             found.append(states_BQ)
-        return torch.stack(found, dim=1)
+        return torch.stack(found, dim=1) > 0
 
     def behind(self, tokens_BR: Tensor, open_BR: Tensor, inside_BR: Tensor) -> Tensor:
         """States from which the text behind each border can be accepted, `states_BSQ` bool."""
-        states_BQ = self.accepting_Q.expand(len(tokens_BR), -1)
+        target_BRQ = self.next_QC.T[self.class_V[tokens_BR]]
+        states_BQ = self.accepting_Q.to(self.step_QQ.dtype).expand(len(tokens_BR), -1)
         found = [states_BQ]
         for place in reversed(range(tokens_BR.shape[1])):
-            target_BQ = self.next_QC.T[self.class_V[tokens_BR[:, place]]]
-            any_BQ = states_BQ.float() @ self.step_QQ.T > 0
-            moved_BQ = torch.where(open_BR[:, place, None], any_BQ, states_BQ.gather(1, target_BQ))
+            decided_BQ = states_BQ.gather(1, target_BRQ[:, place])
+            any_BQ = (states_BQ @ self.step_QQ.T).sign()
+            moved_BQ = torch.where(open_BR[:, place, None], any_BQ, decided_BQ)
             states_BQ = torch.where(inside_BR[:, place, None], moved_BQ, states_BQ)
             found.append(states_BQ)
-        return torch.stack(found[::-1], dim=1)
+        return torch.stack(found[::-1], dim=1) > 0
 
     def allowed(self, before_BQ: Tensor, behind_BQ: Tensor) -> Tensor:
         """Tokens that lead from a state before a position to one behind it, `allowed_BV` bool."""
@@ -95,7 +86,11 @@ class TokenAutomaton:
 
 @lru_cache(maxsize=8)
 def token_automaton(
-    pattern: str, tokenizer: Tokenizer, ends: tuple[int, ...], vocabulary: int
+    pattern: str,
+    tokenizer: Tokenizer,
+    ends: tuple[int, ...],
+    vocabulary: int,
+    device: torch.device,
 ) -> TokenAutomaton:
     """Compile a regular expression for a tokenizer; behind a match, only `ends` may follow.
 
@@ -120,7 +115,8 @@ def token_automaton(
     step_QQ[:, dead] = 0
     accepting_Q = torch.zeros(dead + 1, dtype=torch.bool)
     accepting_Q[[*machine.accepting, ended]] = True
-    return TokenAutomaton(next_QC, class_V, step_QQ, accepting_Q)
+    parts = (next_QC, class_V, step_QQ, accepting_Q)
+    return TokenAutomaton(*(each.to(device) for each in parts))
 
 
 def _leads(machine: ByteAutomaton, texts: Sequence[bytes]) -> Tensor:

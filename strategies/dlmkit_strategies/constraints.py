@@ -4,12 +4,14 @@ The logits transform forbids every token with which the text could no longer mat
 left and right of its position.  The guard looks at the commits of a step together: each of two
 tokens may be possible, and both not.
 
-Legend: B rows, N canvas positions, P window positions, R region positions, V vocabulary, Q states.
+Legend: B rows, N canvas positions, P window positions, R region positions, V vocabulary,
+K numbers of commits that are tried.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import isqrt
 from typing import Any
 
 import attrs
@@ -19,6 +21,7 @@ from torch import Tensor
 from dlmkit.bundles import Bundle
 from dlmkit.component import option
 from dlmkit.errors import RequestError, StrategyError
+from dlmkit.need import Need
 from dlmkit.roles import CommitGuard, LogitsTransform
 from dlmkit.view import View, window
 from dlmkit_strategies.automaton import TokenAutomaton, token_automaton
@@ -89,11 +92,12 @@ class Matching(LogitsTransform):
 class MatchingGuard(CommitGuard):
     """Keep the most confident commits with which the text can still match together.
 
-    At least one is kept.  Goes with the logits transform of the same name and options, and costs
-    a sweep over the region for every doubling of the commits.  Source: dlmkit.
+    At least one is kept.  Goes with the logits transform of the same name and options, which needs
+    full logits, and costs two sweeps over the region.  Source: dlmkit.
     """
 
     name = "matching"
+    need = Need(logits=True)
     binding = True
 
     pattern: str | None = option(None, doc=_PATTERN, examples=("[a-k]*",))
@@ -105,19 +109,20 @@ class MatchingGuard(CommitGuard):
         return _problems(options)
 
     def guard(self, commit_BP: Tensor, confidence_BP: Tensor, view: View) -> Tensor:
-        """The longest prefix of the ranking that is possible, found by bisection."""
+        """The longest prefix of the ranking that is possible."""
         automaton, text = _automaton(self.pattern, self.schema, view), _Region.of(view)
-        rank_BP = rank(confidence_BP, commit_BP)
-        most_B = commit_BP.sum(dim=1)
-        least_B = most_B.clamp_max(1)
-        for _ in range(commit_BP.shape[1].bit_length()):
-            middle_B = (least_B + most_B + 1) // 2
-            tried = text.deciding(commit_BP & (rank_BP < middle_B[:, None]), view)
-            before_BSQ = automaton.before(tried.tokens_BR, tried.open_BR, tried.inside_BR)
-            possible_B = automaton.accepts(before_BSQ[:, -1])
-            least_B = torch.where(possible_B, middle_B, least_B)
-            most_B = torch.where(possible_B, most_B, (middle_B - 1).maximum(least_B))
-        return commit_BP & (rank_BP < least_B[:, None])
+        rank_BP = torch.where(commit_BP, rank(confidence_BP, commit_BP), commit_BP.shape[1])
+        most_B1 = commit_BP.sum(dim=1, keepdim=True)
+        # Any prefix of a possible one is possible: first in strides, then one by one.
+        stride = isqrt(commit_BP.shape[1]) + 1
+        steps_K = torch.arange(1, stride + 1, device=most_B1.device)
+        kept_B1 = torch.zeros_like(most_B1)
+        for each_K in (steps_K * stride, steps_K[:-1]):
+            tried_BK = (kept_B1 + each_K).minimum(most_B1)
+            possible_BK = text.possible(automaton, rank_BP, tried_BK, view)
+            reached_B1 = possible_BK.sum(dim=1, keepdim=True) * each_K[0]
+            kept_B1 = (kept_B1 + reached_B1).minimum(most_B1)
+        return commit_BP & (rank_BP < kept_B1.clamp_min(1))
 
 
 @attrs.frozen
@@ -161,6 +166,17 @@ class _Region:
         open_BR = canvas.masked_BN.gather(1, places_BR)
         return cls(canvas.tokens_BN.gather(1, places_BR), open_BR, inside_BR)
 
+    def possible(
+        self, automaton: TokenAutomaton, rank_BP: Tensor, tried_BK: Tensor, view: View
+    ) -> Tensor:
+        """Whether the text can match with the first so many proposals in it, `possible_BK`."""
+        tries = [self.deciding(rank_BP < each_B[:, None], view) for each_B in tried_BK.unbind(1)]
+        tokens, gaps = (
+            torch.cat([getattr(each, name) for each in tries]) for name in ("tokens_BR", "open_BR")
+        )
+        before_BSQ = automaton.before(tokens, gaps, self.inside_BR.repeat(len(tries), 1))
+        return automaton.accepts(before_BSQ[:, -1]).view(len(tries), -1).T
+
     def deciding(self, where_BP: Tensor, view: View) -> _Region:
         """The region with some of the step's proposals in it."""
         width = self.tokens_BR.shape[1]
@@ -186,9 +202,8 @@ def _automaton(pattern: str | None, schema: str | None, view: View) -> TokenAuto
         )
     regex = pattern if schema is None else regex_of_schema(schema)
     ends = (*info.eos_ids, *info.eot_ids)
-    return token_automaton(regex or "", info.tokenizer, ends, info.vocab_size).to(
-        view.positions_BP.device
-    )
+    device = view.positions_BP.device
+    return token_automaton(regex or "", info.tokenizer, ends, info.vocab_size, device)
 
 
 def _refuse_impossible(automaton: TokenAutomaton, last_BQ: Tensor, text: _Region) -> None:

@@ -1,7 +1,7 @@
 """Time that each rule takes to decide one step, from predictions that are already there.
 
 One row, a block of 32 positions, a vocabulary of 126464 tokens, two CPU threads.  The bar is
-1.5 ms for a call of `select`, `guard`, `decide` or `revise`, with `advance` where the rule has a
+1.5 ms for a call of `select`, `guard`, `decide`, `revise` or `resize`, with `advance` where the rule has a
 memory.  Rules that read full logits are listed with what they cost, and have no bar.  Prints the
 medians as JSON; exits with 1 where a rule without logits exceeds the bar.
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BAR_MS, WIDTH, VOCABULARY = 1.5, 32, 126464
-ROLES = ("transfer", "guard", "exit", "revise")
+ROLES = ("transfer", "guard", "exit", "revise", "length")
 ALL = Need(top=5, entropy=True, current=True, logits=True)
 
 
@@ -89,6 +89,7 @@ def _calls_of(strategy: Any, view: View) -> Callable[[], Any]:
         "guard": lambda: strategy.guard(commit_BP, confidence_BP, view),
         "exit": lambda: strategy.decide(prediction, confidence_BP, view),
         "revise": lambda: strategy.revise(prediction, view),
+        "length": lambda: (strategy.waits(prediction, view), strategy.resize(prediction, view)),
     }
     if not strategy.state:
         return calls[strategy.role]
