@@ -17,6 +17,7 @@ import attrs
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
 
+    from dlmkit.layer_steps import Features, LayerSteps
     from dlmkit.models.arch import AttentionPattern
     from dlmkit.models.tokenizer import Tokenizer
     from dlmkit.prediction import Need, ScorePack
@@ -33,7 +34,8 @@ class NetworkInfo:
     undecided positions: `absorbing`, its mask token, or `uniform`, any token.  `eos_ids` end a
     text; the first is the padding token.
     `capabilities` names optional abilities: `logits` of whole distributions; `attention-taps`,
-    what attention saw (`Need.taps`); `mixed-inputs`, feeding mixtures of tokens; `noise-level`,
+    what attention saw (`Need.taps`); `layer-steps`, passes that compute other positions in each
+    layer; `mixed-inputs`, feeding mixtures of tokens; `noise-level`,
     predictions that hang on the noise level of a row.  `tokenizer` is there while a session
     decodes with a checkpoint that has one.
     """
@@ -77,7 +79,8 @@ class NetworkInputs:
 
     Only for networks with the ability: `watch_BQ`, bool, the queries whose attention is noted;
     `mix_ids_BQK` and `mix_weights_BQK`, float32, tokens whose embeddings are added up in place of
-    the embedding of `ids_BQ`; `noise_B`, float32, the noise level of each row.
+    the embedding of `ids_BQ`; `layer_steps` with the `features` of the pass before (None: there was
+    none), which the call writes into; `noise_B`, float32, the noise level of each row.
     """
 
     ids_BQ: Tensor
@@ -90,6 +93,8 @@ class NetworkInputs:
     watch_BQ: Tensor | None = None
     mix_ids_BQK: Tensor | None = None
     mix_weights_BQK: Tensor | None = None
+    layer_steps: LayerSteps | None = None
+    features: Features | None = None
     noise_B: Tensor | None = None
 
 
@@ -100,7 +105,8 @@ class NetworkOutput:
     Rows are what the network returned at the wanted positions: the logit shift is not applied.
     Where `Need.taps` asks: `attention_YBQK`, attention weights over cached and fed keys, and
     `relevance_YBQ`, the product of each fed key with the mean of the watched queries, unscaled;
-    both are means over the heads, float32 at least.
+    both are means over the heads, float32 at least.  After a pass in layer steps: `features`, and
+    `computed`, the positions that it computed in full, of all rows, mean over the layers.
     """
 
     pack: ScorePack
@@ -108,6 +114,8 @@ class NetworkOutput:
     fresh: KeyValues
     attention_YBQK: Tensor | None = None
     relevance_YBQ: Tensor | None = None
+    features: Features | None = None
+    computed: int | None = None
 
 
 class Network(Protocol):

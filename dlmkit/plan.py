@@ -8,9 +8,14 @@ Legend: B rows, N canvas positions, P window positions, Q fed positions, H shado
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from dlmkit.layer_steps import LayerSteps
 
 __all__ = ["Plan"]
 
@@ -31,6 +36,9 @@ class Plan:
     in every layer of a row, at most `layers_width`.  `watched_BN` are the fed positions whose
     queries `Taps.relevance_BNY` is about (None: all).
 
+    `layer_steps` says what each layer of a whole pass computes; nothing is stored then, the
+    session keeps what the layers gave.
+
     `shadow_BH` int64 names positions that are predicted once more, each by a *shadow*: a query of
     its own, after the fed ones, that sees what an ordinary query there would see except the token
     at the position, and that no ordinary query sees; with `shadows_meet` shadows see each other.
@@ -47,6 +55,7 @@ class Plan:
     layers_BNY: Tensor | None = None
     layers_width: int = 0
     watched_BN: Tensor | None = None
+    layer_steps: LayerSteps | None = None
     shadow_BH: Tensor | None = None
     shadow_valid_BH: Tensor | None = None
     shadows_meet: bool = False

@@ -20,6 +20,7 @@ from dlmkit.attention import masks
 from dlmkit.canvas import Canvas
 from dlmkit.errors import EngineError
 from dlmkit.layer_reads import narrowed
+from dlmkit.layer_steps import Features, LayerSteps
 from dlmkit.layout import Layout
 from dlmkit.need import Need
 from dlmkit.network import KeyValues, Network, NetworkInfo, NetworkInputs, NetworkOutput
@@ -61,6 +62,7 @@ class Session:
         self.tokenizer = tokenizer
         self.checked = network.info.device.type == "cpu" if checked is None else checked
         self.store: Store | None = None
+        self.features: Features | None = None
         self._account = _Account()
 
     def sibling(self) -> Session:
@@ -105,9 +107,9 @@ class Session:
         """
         plan, repeat = plan.trimmed(), len(variants)
         ids_BN = torch.cat(list(variants)) if repeat > 1 else variants[0]
-        if self.info.mask_id is None:
-            # Undecided positions hold no token of this network; what matters does not see them.
-            ids_BN = ids_BN.clamp_max(self.info.vocab_size - 1)
+        if canvas.mask_id != self.info.mask_id:
+            # A network without a mask token is fed any other: what matters does not see it.
+            ids_BN = torch.where(ids_BN == canvas.mask_id, self.info.mask_id or 0, ids_BN)
         feed_BQ, want_BP = _repeat(plan.feed_BQ, repeat), _repeat(positions_BP, repeat)
         ids_BQ = ids_BN if plan.whole else ids_BN.gather(1, feed_BQ)
         rows_BP = self._rows_of(positions_BP, plan, ids_BN.shape[1], required_BP)
@@ -116,6 +118,9 @@ class Session:
         inputs = self._inputs(ids_BQ, ids_BN, plan, canvas, repeat, wanted, need)
         if mixture is not None:
             inputs = self._mixed(inputs, mixture, plan, repeat)
+        if plan.layer_steps is not None:
+            alone = plan.shadow_BH is None and mixture is None and not need.taps
+            inputs = self._stepped(inputs, plan.layer_steps, repeat, alone=alone)
         shadows = Shadows.of(plan, self.info)
         if shadows is not None:
             inputs = shadows.extend(inputs, ids_BN, canvas)
@@ -123,7 +128,9 @@ class Session:
         self._refuse_unable(need)
         output = self.network.forward(inputs, need)
         rows, fed = inputs.ids_BQ.shape
-        self._account.counts = self.counts.plus(rows=rows, fed=rows * fed)
+        work = rows * fed if output.computed is None else output.computed
+        self._account.counts = self.counts.plus(rows=rows, fed=work)
+        self.features = output.features
         if plan.commit_BQ is not None:
             store = self._store(ids_BN)
             own = len(store.tag_BN)  # canvases that share a store keep what the first one computes
@@ -135,7 +142,8 @@ class Session:
         return predictions
 
     def follow(self, layout: Layout) -> None:
-        """Keep what is stored for positions that stay where they are."""
+        """Keep what is stored for positions that stay where they are; layers start afresh."""
+        self.features = None
         if self.store is not None:
             self.store.follow(layout)
 
@@ -180,6 +188,33 @@ class Session:
             return None
         share_B = canvas.masked_BN.sum(dim=1) / canvas.length_B
         return _repeat(-torch.log1p(-_MOST_MASKED * share_B), repeat)
+
+    def _stepped(
+        self, inputs: NetworkInputs, steps: LayerSteps, repeat: int, *, alone: bool
+    ) -> NetworkInputs:
+        """Let layers compute what they are told, on the features of the pass before.
+
+        Raises:
+            EngineError: the network runs all layers alike, or something else is to be fed or told.
+        """
+        if not alone:
+            raise EngineError(
+                "a cache that chooses positions layer by layer goes with neither shadows, mixtures "
+                "nor attention taps",
+                hint="use another cache, such as dual",
+            )
+        if "layer-steps" not in self.info.capabilities:
+            raise EngineError(
+                f"the engine '{self.info.engine}' runs all layers of this model alike, but the "
+                "cache policy chooses positions layer by layer",
+                hint="use the torch engine without `compile`, or another cache, such as dual",
+            )
+        repeated = LayerSteps(
+            refresh_BN=_repeat(steps.refresh_BN, repeat),
+            adapt_BN=_repeat(steps.adapt_BN, repeat),
+            count_B=_repeat(steps.count_B, repeat),
+        )
+        return attrs.evolve(inputs, layer_steps=repeated, features=self.features)
 
     def _mixed(
         self, inputs: NetworkInputs, mixture: Mixture, plan: Plan, repeat: int

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EAGER_ONLY", "TorchEngine"]
 
-EAGER_ONLY = frozenset({"attention-taps"})
+EAGER_ONLY = frozenset({"attention-taps", "layer-steps"})
 """Abilities that a compiled network does not have."""
 
 

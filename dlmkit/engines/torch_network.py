@@ -15,11 +15,14 @@ from torch import Tensor
 from dlmkit.engines.memory import head_rows_at_once, out_of_memory
 from dlmkit.engines.torch_engine import EAGER_ONLY
 from dlmkit.models.attention_tap import AttentionTap
+from dlmkit.models.decoder import Decoder
 from dlmkit.models.free_memory import is_out_of_memory
+from dlmkit.models.layerwise import run_layers
 from dlmkit.network import KeyValues, NetworkInfo, NetworkInputs, NetworkOutput
 from dlmkit.prediction import ScorePack, score_pack
 
 if TYPE_CHECKING:
+    from dlmkit.layer_steps import LayerSteps
     from dlmkit.models.text_module import TextModule
     from dlmkit.need import Need
 
@@ -56,6 +59,8 @@ class TorchNetwork:
             raise out_of_memory(self.decoder.arch, self.info, inputs, need) from error
 
     def _forward(self, inputs: NetworkInputs, need: Need) -> NetworkOutput:
+        if inputs.layer_steps is not None:
+            return self._by_layers(inputs, inputs.layer_steps, need)
         past = inputs.past
         tap = AttentionTap(weights="rollout" in need.taps, watch_BQ=inputs.watch_BQ)
         hidden_BQD, keys_YBGQE, values_YBGQE = self._trunk(
@@ -68,14 +73,33 @@ class TorchNetwork:
             **self._mixed(inputs),
             **_noise(inputs),
         )
-        index_BSD = inputs.want_BS[..., None].expand(-1, -1, hidden_BQD.shape[-1])
-        pack, logits_BSV = self._scores(hidden_BQD.gather(1, index_BSD), inputs, need)
+        pack, logits_BSV = self._scores(hidden_BQD, inputs, need)
         return NetworkOutput(
             pack=pack,
             logits_BSV=logits_BSV,
             fresh=KeyValues(keys_YBGCE=keys_YBGQE, values_YBGCE=values_YBGQE),
             attention_YBQK=tap.attention_YBQK,
             relevance_YBQ=tap.relevance_YBQ,
+        )
+
+    def _by_layers(self, inputs: NetworkInputs, steps: LayerSteps, need: Need) -> NetworkOutput:
+        assert isinstance(self.decoder, Decoder)  # noqa: S101 - it offers `layer-steps`
+        hidden_BND, features, computed = run_layers(
+            self.decoder,
+            inputs.ids_BQ,
+            inputs.positions_BQ,
+            inputs.mask_new_B1QQ,
+            steps,
+            inputs.features,
+        )
+        pack, logits_BSV = self._scores(hidden_BND, inputs, need)
+        keys, values = features.keys_YBGNE[:, :, :, :-1], features.values_YBGNE[:, :, :, :-1]
+        return NetworkOutput(
+            pack=pack,
+            logits_BSV=logits_BSV,
+            fresh=KeyValues(keys_YBGCE=keys, values_YBGCE=values),
+            features=features,
+            computed=computed,
         )
 
     def _mixed(self, inputs: NetworkInputs) -> dict[str, Tensor]:
@@ -87,9 +111,11 @@ class TorchNetwork:
         return {"embeds_BQD": (embeds_BQKD * weights_BQK1).sum(dim=2)}
 
     def _scores(
-        self, hidden_BSD: Tensor, inputs: NetworkInputs, need: Need
+        self, hidden_BQD: Tensor, inputs: NetworkInputs, need: Need
     ) -> tuple[ScorePack, Tensor | None]:
         """Score the wanted rows, a slice of them at a time."""
+        index_BSD = inputs.want_BS[..., None].expand(-1, -1, hidden_BQD.shape[-1])
+        hidden_BSD = hidden_BQD.gather(1, index_BSD)
         rows = head_rows_at_once(hidden_BSD.shape[0], self.info.vocab_size)
         packs, logits = [], []
         for start in range(0, max(hidden_BSD.shape[1], 1), rows):

@@ -50,16 +50,31 @@ class Attention(nn.Module):
         tap: AttentionTap | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Attend; return the output and the fresh, rotated keys and the values."""
-        q_BHQE = self.q_norm(self._split(self.q_proj(x_BQD), self.heads))
-        k_BGQE = self.k_norm(self._split(self.k_proj(x_BQD), self.kv_heads))
-        v_BGQE = self._split(self.v_proj(x_BQD), self.kv_heads)
-        q_BHQE, k_BGQE = rotate(q_BHQE, angles), rotate(k_BGQE, angles)
-        if angles.query_scale_BQ is not None:
-            q_BHQE = q_BHQE * angles.query_scale_BQ[:, None, :, None].to(q_BHQE.dtype)
+        q_BHQE, k_BGQE = self.queries_and_keys(x_BQD, angles)
+        v_BGQE = self.values(x_BQD)
         keys_BGKE = k_BGQE if past is None else torch.cat((past[0], k_BGQE), dim=2)
         values_BGKE = v_BGQE if past is None else torch.cat((past[1], v_BGQE), dim=2)
         if tap is not None:
             tap.note(q_BHQE, k_BGQE, keys_BGKE, mask_B1QK)
+        return self.attend(q_BHQE, keys_BGKE, values_BGKE, mask_B1QK), k_BGQE, v_BGQE
+
+    def queries_and_keys(self, x_BQD: Tensor, angles: Angles) -> tuple[Tensor, Tensor]:
+        """Rotated queries and keys of the fed positions."""
+        q_BHQE = self.q_norm(self._split(self.q_proj(x_BQD), self.heads))
+        k_BGQE = self.k_norm(self._split(self.k_proj(x_BQD), self.kv_heads))
+        q_BHQE, k_BGQE = rotate(q_BHQE, angles), rotate(k_BGQE, angles)
+        if angles.query_scale_BQ is not None:
+            q_BHQE = q_BHQE * angles.query_scale_BQ[:, None, :, None].to(q_BHQE.dtype)
+        return q_BHQE, k_BGQE
+
+    def values(self, x_BQD: Tensor) -> Tensor:
+        """Values of the fed positions."""
+        return self._split(self.v_proj(x_BQD), self.kv_heads)
+
+    def attend(
+        self, q_BHQE: Tensor, keys_BGKE: Tensor, values_BGKE: Tensor, mask_B1QK: Tensor | None
+    ) -> Tensor:
+        """Mix the values that the queries attend to, and project them back, `mixed_BQD`."""
         mixed_BHQE = F.scaled_dot_product_attention(
             q_BHQE,
             keys_BGKE,
@@ -67,8 +82,8 @@ class Attention(nn.Module):
             attn_mask=mask_B1QK,
             enable_gqa=self.kv_heads != self.heads,
         )
-        mixed_BQD = mixed_BHQE.transpose(1, 2).flatten(2)
-        return self.o_proj(mixed_BQD), k_BGQE, v_BGQE
+        out_BQD: Tensor = self.o_proj(mixed_BHQE.transpose(1, 2).flatten(2))
+        return out_BQD
 
     def _split(self, x_BQD: Tensor, heads: int) -> Tensor:
         rows, count, _ = x_BQD.shape
@@ -116,7 +131,7 @@ class Backbone(nn.Module):
 class Decoder(TextModule):
     """The shared decoder behind the contract of all networks."""
 
-    abilities = frozenset({"attention-taps", "mixed-inputs"})
+    abilities = frozenset({"attention-taps", "layer-steps", "mixed-inputs"})
 
     def __init__(self, arch: ArchSpec) -> None:
         super().__init__(arch)

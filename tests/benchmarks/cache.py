@@ -1,11 +1,13 @@
 """Measure what each cache policy feeds, how long its steps take, and what its store weighs.
 
 Usage: python tests/benchmarks/cache.py [--canvas 256 512 1024 2048] [--megaparameters 60]
-       [--block 32] [--steps 4] [--device cpu] [--dtype float32]
+       [--builtin] [--block 32] [--steps 4] [--device cpu] [--dtype float32] [--table FILE]
 
-Runs policies on a LLaDA-shaped network with random weights and prints one JSON object: for each
-canvas and policy the mean fed positions and median seconds of a cached step (whole passes are
-listed apart), the seconds of a bare forward pass of the same plan, and the bytes of the store.
+Runs policies on a LLaDA-shaped network with random weights (with `--builtin` on the built-in
+verifier, as far as its context goes) and prints one JSON object: for each canvas and policy the
+mean fed positions and median seconds of a cached step (whole passes are listed apart), the
+seconds of a bare forward pass of the same plan, and the bytes of the store.  `--table` writes the
+same as a Markdown table.
 Exits with 1 if a bar is missed: a cached step within 1.3 times its bare pass; dual and
 block-causal at least 8 times faster than no cache at canvas 1024 and above with blocks of 32;
 the store within 5 % of layers x 2 x rows x heads x positions x width.
@@ -17,11 +19,14 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 import attrs
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 
 from dlmkit.canvas import Canvas
@@ -30,6 +35,7 @@ from dlmkit.denoise import Denoise
 from dlmkit.engines.torch_network import TorchNetwork
 from dlmkit.models.arch import ArchSpec, AttentionPattern, RotarySpec
 from dlmkit.models.decoder import Decoder
+from dlmkit.models.loading import load_model
 from dlmkit.need import Need
 from dlmkit.network import NetworkInfo, NetworkInputs, NetworkOutput
 from dlmkit.roles import CachePolicy
@@ -37,6 +43,7 @@ from dlmkit.session import Session
 from dlmkit_strategies.blocks import FixedBlocks
 from dlmkit_strategies.cache import (
     BlockCausal,
+    D2Cache,
     DelayedDecode,
     DelayedGreedy,
     Dual,
@@ -44,6 +51,7 @@ from dlmkit_strategies.cache import (
     Prefix,
     Prompt,
     Recap,
+    Sparse,
 )
 from dlmkit_strategies.confidence import Probability
 from dlmkit_strategies.order import DrawnOrder
@@ -62,6 +70,8 @@ POLICIES: dict[str, CachePolicy | None] = {
     "dkv-decode": DelayedDecode(),
     "dkv-greedy": DelayedGreedy(),
     "recap": Recap(),
+    "sparse": Sparse(),
+    "d2cache": D2Cache(),
     "block-causal": BlockCausal(),
 }
 
@@ -108,7 +118,11 @@ def now(device: torch.device) -> float:
 
 
 def network_of(options: argparse.Namespace, canvas: int, *, causal: bool) -> TorchNetwork:
-    """A LLaDA-shaped network of about the wanted size, with random weights."""
+    """The built-in verifier, or a LLaDA-shaped network of the wanted size with random weights."""
+    if options.builtin:
+        loaded = load_model("builtin/verifier", device=options.device, dtype=options.dtype)
+        assert isinstance(loaded.network, TorchNetwork)
+        return loaded.network
     ffn = 3 * HIDDEN
     layer = HIDDEN * (4 * HIDDEN + 3 * ffn)
     layers = max(1, round((options.megaparameters * 1e6 - 2 * VOCABULARY * HIDDEN) / layer))
@@ -150,8 +164,10 @@ def steps_of(
     cache: CachePolicy | None, network: Timed, canvas: int, options: argparse.Namespace
 ) -> tuple[list[float], Session]:
     """Seconds of each step of two blocks in the middle of a canvas."""
-    prompt = torch.randint(0, VOCABULARY - 2, (canvas // 2,)).tolist()
-    made = Canvas.create([prompt], canvas - len(prompt), VOCABULARY - 1, device=network.info.device)
+    mask = network.info.mask_id or 0
+    tokens = torch.randint(0, network.info.vocab_size, (canvas // 2,))
+    prompt = tokens.masked_fill(tokens == mask, mask ^ 1).tolist()
+    made = Canvas.create([prompt], canvas - len(prompt), mask, device=network.info.device)
     pipeline = Denoise(
         blocks=FixedBlocks(length=options.block),
         cache=cache,
@@ -237,6 +253,22 @@ def missed(rows: list[Row], block: int) -> list[str]:
     return found
 
 
+def table(rows: list[Row]) -> str:
+    """The same numbers in Markdown."""
+    plain = {row.canvas: row.seconds for row in rows if row.policy == "none"}
+    lines = [
+        "| Canvas | Policy | Fed positions | ms a step | Against a bare pass | Against no cache |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        gain = f"{plain[row.canvas] / row.seconds:.1f} x faster" if row.canvas in plain else "–"
+        lines.append(
+            f"| {row.canvas} | `{row.policy}` | {row.fed:.0f} | {1000 * row.seconds:.0f} | "
+            f"{row.seconds / row.bare_seconds:.2f} x | {gain} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -247,14 +279,26 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--builtin", action="store_true")
+    parser.add_argument("--table", type=Path)
     options = parser.parse_args()
-    rows = [
-        measure(name, canvas, options) for canvas in options.canvas for name in options.policies
-    ]
+    pairs = [(name, canvas) for canvas in options.canvas for name in options.policies]
+    if options.builtin:
+        context = load_model("builtin/verifier").network.info.max_positions
+        pairs = [each for each in pairs if each[0] != "block-causal" and each[1] <= context]
+    console = Console(stderr=True)
+    bar = track(pairs, "Measuring", console=console, disable=not console.is_terminal)
+    rows = [measure(name, canvas, options) for name, canvas in bar]
+    if options.table:
+        options.table.write_text(table(rows), encoding="utf-8")
     bars = missed(rows, options.block)
     print(
         json.dumps(
-            {"options": vars(options), "rows": [attrs.asdict(row) for row in rows], "missed": bars},
+            {
+                "options": {**vars(options), "table": str(options.table)},
+                "rows": [attrs.asdict(row) for row in rows],
+                "missed": bars,
+            },
             indent=2,
         )
     )

@@ -4,6 +4,7 @@ from dlmkit_strategies.cache.causal import BlockCausal
 from dlmkit_strategies.cache.causal_prefix import CausalPrefix
 from dlmkit_strategies.cache.d2cache import D2Cache
 from dlmkit_strategies.cache.delayed import DelayedDecode
+from dlmkit_strategies.cache.feature import FeatureCache
 from dlmkit_strategies.cache.free import FreeCache
 from dlmkit_strategies.cache.greedy import DelayedGreedy
 from dlmkit_strategies.cache.prompt import Prompt
@@ -20,6 +21,7 @@ __all__ = [
     "DelayedDecode",
     "DelayedGreedy",
     "Dual",
+    "FeatureCache",
     "FreeCache",
     "Prefix",
     "Prompt",

@@ -75,7 +75,7 @@ class Noted(Session):
         self.passes = []
         self.poison = poison
 
-    def predict(self, variants, canvas, positions_BP, plan, need, required_BP=None):
+    def predict(self, variants, canvas, positions_BP, plan, need, required_BP=None, **more):
         """Note the plan, then run it."""
         if self.store is None and self.poison:
             self.store = poisoned(self.info, canvas)
@@ -85,7 +85,7 @@ class Noted(Session):
         read_BN = none_BN if plan.cached_BN is None else plan.cached_BN & canvas.inside_BN & ~fed_BN
         tags_BN = none_BN.long() - 1 if self.store is None else self.store.tag_BN
         before = self.counts
-        found = super().predict(variants, canvas, positions_BP, plan, need, required_BP)
+        found = super().predict(variants, canvas, positions_BP, plan, need, required_BP, **more)
         self.passes.append(
             {
                 "fed": self.counts.fed_positions - before.fed_positions,
