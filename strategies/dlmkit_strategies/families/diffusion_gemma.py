@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, NoReturn
 import attrs
 
 from dlmkit.errors import ModelError
-from dlmkit.models.family import ModelFamily
+from dlmkit_strategies.families.llama_family import LlamaFamily
 
 if TYPE_CHECKING:
-    from dlmkit.models.arch import ArchSpec
     from dlmkit.models.config import Config
 
 __all__ = ["DiffusionGemma"]
 
 
 @attrs.frozen
-class DiffusionGemma(ModelFamily):
+class DiffusionGemma(LlamaFamily):
     """DiffusionGemma: its layers differ in shape, so the shared decoder does not hold it.
 
     Choose the engine `transformers` (`models.main.engine`), which has the model's own class.
@@ -32,7 +31,3 @@ class DiffusionGemma(ModelFamily):
             f"{config.origin}: DiffusionGemma does not fit the shared decoder",
             hint="run it with transformers' own class: engine `transformers`",
         )
-
-    def names(self, arch: ArchSpec) -> NoReturn:
-        """There are none: `arch` refuses first."""
-        raise NotImplementedError

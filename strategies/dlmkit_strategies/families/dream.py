@@ -6,62 +6,41 @@ arXiv:2506.20639); and DreamReasoner, which is adapted from Qwen3-8B.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
-from dlmkit.bounds import at_least
-from dlmkit.component import option
 from dlmkit.errors import ModelError
 from dlmkit.models.arch import AttentionPattern
-from dlmkit.models.family import FamilyDefaults, ModelFamily
-from dlmkit_strategies.families.llama_layout import (
-    block_causal,
-    llama_names,
-    qwen2_arch,
-    qwen3_arch,
-)
-from dlmkit_strategies.families.qwen_text import (
-    QWEN3_ADDED_TOKENS,
-    QWEN_ADDED_TOKENS,
-    QWEN_PATTERN,
-)
+from dlmkit_strategies.families.llama_family import BlockFamily, LlamaFamily
+from dlmkit_strategies.families.llama_layout import qwen2_arch, qwen3_arch
+from dlmkit_strategies.families.qwen_text import QWEN2_DEFAULTS, QWEN3_DEFAULTS, QWEN_ADDED_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from dlmkit.models.arch import ArchSpec
     from dlmkit.models.config import Config
-    from dlmkit.models.names import NameMap
 
 __all__ = ["Dream", "DreamReasoner"]
 
 
 @attrs.frozen
-class Dream(ModelFamily):
+class Dream(LlamaFamily):
     """The Dream line: Qwen2 layout with biases on q, k and v; row i-1 predicts token i."""
 
     name = "dream"
     architectures = ("DreamModel",)
-    defaults = FamilyDefaults(
+    defaults = attrs.evolve(
+        QWEN2_DEFAULTS,
         mask_id=151666,
-        eos_ids=(151643,),
-        eot_ids=(151645,),
-        eot_tokens=("<|im_end|>",),
         logit_shift=1,
-        chat_template=Path(__file__).with_name("chatml.jinja"),
-        bpe_pattern=QWEN_PATTERN,
         added_tokens={**QWEN_ADDED_TOKENS, "<|beginoftext|>": 151665, "<|mask|>": 151666},
     )
 
     def arch(self, config: Config) -> ArchSpec:
         """Read the config; attention is full."""
         return qwen2_arch(config, AttentionPattern(kind="full"))
-
-    def names(self, arch: ArchSpec) -> NameMap:
-        """Read the tensors under the names of Qwen2."""
-        return llama_names()
 
     def confirm(self, config: Config, tensor_names: Collection[str]) -> None:
         """Refuse Qwen3-style relatives that share the model type but not the layout."""
@@ -80,31 +59,13 @@ class Dream(ModelFamily):
 
 
 @attrs.frozen
-class DreamReasoner(ModelFamily):
+class DreamReasoner(BlockFamily):
     """DreamReasoner: Qwen3 layout, block-causal attention, row i predicts token i."""
 
     name = "dream-reasoner"
     architectures = ("DreamForCausalLM",)
-    defaults = FamilyDefaults(
-        mask_id=151669,
-        eos_ids=(151643,),
-        eot_ids=(151645,),
-        eot_tokens=("<|im_end|>",),
-        chat_template=Path(__file__).with_name("qwen3.jinja"),
-        bpe_pattern=QWEN_PATTERN,
-        added_tokens=QWEN3_ADDED_TOKENS,
-    )
-
-    block: int | None = option(
-        None,
-        doc="positions per attention block; null takes the config's, else 32",
-        check=at_least(1),
-    )
+    defaults = attrs.evolve(QWEN3_DEFAULTS, mask_id=151669)
 
     def arch(self, config: Config) -> ArchSpec:
         """Read the config; attention is block-causal."""
-        return qwen3_arch(config, block_causal(config, self.block, default=32))
-
-    def names(self, arch: ArchSpec) -> NameMap:
-        """Read the tensors under the names of Qwen3."""
-        return llama_names()
+        return qwen3_arch(config, self.pattern(config))

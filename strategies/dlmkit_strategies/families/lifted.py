@@ -5,7 +5,6 @@ Open-dCoder (Open Diffusion Coder, 2025), and models converted with dLLM's A2D r
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -13,29 +12,19 @@ import attrs
 from dlmkit.bounds import at_least
 from dlmkit.component import option
 from dlmkit.models.arch import AttentionPattern
-from dlmkit.models.family import FamilyDefaults, ModelFamily
-from dlmkit_strategies.families.llama_layout import (
-    llama_arch,
-    llama_names,
-    qwen2_arch,
-    qwen3_arch,
-)
-from dlmkit_strategies.families.qwen_text import (
-    QWEN3_ADDED_TOKENS,
-    QWEN_ADDED_TOKENS,
-    QWEN_PATTERN,
-)
+from dlmkit_strategies.families.llama_family import LlamaFamily
+from dlmkit_strategies.families.llama_layout import llama_arch, qwen2_arch, qwen3_arch
+from dlmkit_strategies.families.qwen_text import QWEN2_DEFAULTS, QWEN3_DEFAULTS
 
 if TYPE_CHECKING:
     from dlmkit.models.arch import ArchSpec
     from dlmkit.models.config import Config
-    from dlmkit.models.names import NameMap
 
 __all__ = ["Converted", "OpenDcoder"]
 
 
 @attrs.frozen
-class OpenDcoder(ModelFamily):
+class OpenDcoder(LlamaFamily):
     """Open-dCoder: Qwen2 with full attention; row i-1 predicts token i.
 
     Its files say `Qwen2ForCausalLM`, as the autoregressive models do, so no architecture leads
@@ -43,37 +32,20 @@ class OpenDcoder(ModelFamily):
     """
 
     name = "open-dcoder"
-    defaults = FamilyDefaults(
-        eos_ids=(151643,),
-        eot_ids=(151645,),
-        eot_tokens=("<|im_end|>",),
-        logit_shift=1,
-        bpe_pattern=QWEN_PATTERN,
-        added_tokens=QWEN_ADDED_TOKENS,
-    )
+    defaults = attrs.evolve(QWEN2_DEFAULTS, logit_shift=1, chat_template=None)
 
     def arch(self, config: Config) -> ArchSpec:
         """Read the config; attention is full."""
         return qwen2_arch(config, AttentionPattern())
 
-    def names(self, arch: ArchSpec) -> NameMap:
-        """Read the tensors under the names of Qwen2."""
-        return llama_names()
-
 
 @attrs.frozen
-class Converted(ModelFamily):
+class Converted(LlamaFamily):
     """Models converted with A2D: row i predicts token i; attention is full or block-causal."""
 
     name = "a2d"
     architectures = ("A2DLlamaLMHeadModel", "A2DQwen2LMHeadModel", "A2DQwen3LMHeadModel")
-    defaults = FamilyDefaults(
-        eos_ids=(151645,),
-        eot_tokens=("<|im_end|>",),
-        chat_template=Path(__file__).with_name("qwen3.jinja"),
-        bpe_pattern=QWEN_PATTERN,
-        added_tokens=QWEN3_ADDED_TOKENS,
-    )
+    defaults = attrs.evolve(QWEN3_DEFAULTS, eos_ids=(151645,), eot_ids=())
 
     block: int | None = option(
         None,
@@ -89,7 +61,3 @@ class Converted(ModelFamily):
         if "Qwen3" in config.architecture:
             return qwen3_arch(config, pattern)
         return llama_arch(config, pattern, qkv_bias="Qwen2" in config.architecture)
-
-    def names(self, arch: ArchSpec) -> NameMap:
-        """Read the tensors under the names of the model that was converted."""
-        return llama_names()

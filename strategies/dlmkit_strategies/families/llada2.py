@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from dlmkit.bounds import at_least
-from dlmkit.component import option
 from dlmkit.models.arch import MoeSpec
-from dlmkit.models.family import FamilyDefaults, ModelFamily
+from dlmkit.models.family import FamilyDefaults
 from dlmkit.models.names import Drop, NameMap, Rename, SplitRows
-from dlmkit_strategies.families.llama_layout import block_causal, expert_names, llama_arch
+from dlmkit_strategies.families.llama_family import BlockFamily
+from dlmkit_strategies.families.llama_layout import expert_names, llama_arch
 
 if TYPE_CHECKING:
     from dlmkit.models.arch import ArchSpec
@@ -33,7 +32,7 @@ _IN_ATTENTION = {"dense": "o_proj", "query_layernorm": "q_norm", "key_layernorm"
 
 
 @attrs.frozen
-class Llada2(ModelFamily):
+class Llada2(BlockFamily):
     """LLaDA2: block-causal attention, half of each head rotates, grouped sigmoid routing."""
 
     name = "llada2"
@@ -45,16 +44,10 @@ class Llada2(ModelFamily):
         chat_template=Path(__file__).with_name("llada_moe.jinja"),
     )
 
-    block: int | None = option(
-        None,
-        doc="positions per attention block; null takes the config's, else 32",
-        check=at_least(1),
-    )
-
     def arch(self, config: Config) -> ArchSpec:
         """Read the config; the first layers are dense."""
         config.require(_CONSTANT_SWITCHES, config.architecture)
-        arch = llama_arch(config, block_causal(config, self.block, default=32), qk_norm=True)
+        arch = llama_arch(config, self.pattern(config), qk_norm=True)
         half = int(arch.head_dim * config.number("partial_rotary_factor", default=1.0))
         rotary = config.rotary(config.integer("rotary_dim", default=half))
         return attrs.evolve(arch, rotary=rotary, moe=_moe(config))

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import attrs
 
 from dlmkit.models.arch import AttentionPattern, MoeSpec
-from dlmkit.models.family import FamilyDefaults, ModelFamily
-from dlmkit_strategies.families.llama_layout import llama_arch, llama_names
+from dlmkit.models.family import FamilyDefaults
+from dlmkit_strategies.families.llama_family import LlamaFamily
+from dlmkit_strategies.families.llama_layout import llama_arch
 
 if TYPE_CHECKING:
     from dlmkit.models.arch import ArchSpec
     from dlmkit.models.config import Config
-    from dlmkit.models.names import NameMap
 
 __all__ = ["LladaMoe"]
 
@@ -30,7 +30,7 @@ _CONSTANT_SWITCHES = {
 
 
 @attrs.frozen
-class LladaMoe(ModelFamily):
+class LladaMoe(LlamaFamily):
     """LLaDA-MoE: full attention, norms on q and k, experts in every layer."""
 
     name = "llada-moe"
@@ -55,7 +55,3 @@ class LladaMoe(ModelFamily):
         )
         arch = llama_arch(config, AttentionPattern(), qk_norm=True)
         return attrs.evolve(arch, moe=moe)
-
-    def names(self, arch: ArchSpec) -> NameMap:
-        """Read the tensors under the names of Qwen3-MoE."""
-        return llama_names()

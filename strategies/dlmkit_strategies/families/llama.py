@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 import attrs
 
 from dlmkit.models.arch import AttentionPattern
-from dlmkit.models.family import FamilyDefaults, ModelFamily
-from dlmkit_strategies.families.llama_layout import llama_arch, llama_names
+from dlmkit.models.family import FamilyDefaults
+from dlmkit_strategies.families.llama_family import LlamaFamily
+from dlmkit_strategies.families.llama_layout import llama_arch
 
 if TYPE_CHECKING:
     from dlmkit.models.arch import ArchSpec
     from dlmkit.models.config import Config
-    from dlmkit.models.names import NameMap
 
 __all__ = ["Llama"]
 
 
 @attrs.frozen
-class Llama(ModelFamily):
+class Llama(LlamaFamily):
     """Llama's causal models: row i-1 predicts token i; end tokens as the files state them."""
 
     name = "llama"
@@ -33,7 +33,3 @@ class Llama(ModelFamily):
         """Read the config; attention is causal."""
         config.require({"attention_bias": False}, config.architecture)
         return llama_arch(config, AttentionPattern(kind="causal"))
-
-    def names(self, arch: ArchSpec) -> NameMap:
-        """Read the tensors under the names that the shared decoder uses."""
-        return llama_names()

@@ -5,7 +5,6 @@ Nemotron-Labs-Diffusion (NVIDIA, 2026) and Efficient-DLM (Fu et al., arXiv:2512.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import attrs
@@ -16,7 +15,7 @@ from dlmkit.models.arch import AttentionPattern, QueryScale
 from dlmkit.models.family import FamilyDefaults, ModelFamily
 from dlmkit.models.names import NameMap, Rename
 from dlmkit_strategies.families.llama_layout import llama_arch, llama_names, qwen3_arch
-from dlmkit_strategies.families.qwen_text import QWEN3_ADDED_TOKENS, QWEN_PATTERN
+from dlmkit_strategies.families.qwen_text import QWEN3_DEFAULTS
 
 if TYPE_CHECKING:
     from dlmkit.models.arch import ArchSpec
@@ -91,15 +90,7 @@ class EfficientDlm(TwoModes):
 
     name = "efficient-dlm"
     architectures = ("EfficientDLM",)
-    defaults = FamilyDefaults(
-        mask_id=151662,
-        eos_ids=(151643,),
-        eot_ids=(151645,),
-        eot_tokens=("<|im_end|>",),
-        chat_template=Path(__file__).with_name("qwen3.jinja"),
-        bpe_pattern=QWEN_PATTERN,
-        added_tokens=QWEN3_ADDED_TOKENS,
-    )
+    defaults = attrs.evolve(QWEN3_DEFAULTS, mask_id=151662)
 
     def arch(self, config: Config) -> ArchSpec:
         """Read the config; a bias on q, k and v marks the Qwen2.5 layout."""

@@ -1,8 +1,12 @@
-"""Text handling shared by families whose vocabulary is Qwen2's: splitting and added tokens."""
+"""What families with the vocabulary of Qwen2 share: splitting, added tokens, conventions."""
 
 from __future__ import annotations
 
-__all__ = ["QWEN3_ADDED_TOKENS", "QWEN_ADDED_TOKENS", "QWEN_PATTERN"]
+from pathlib import Path
+
+from dlmkit.models.family import FamilyDefaults
+
+__all__ = ["QWEN2_DEFAULTS", "QWEN3_ADDED_TOKENS", "QWEN3_DEFAULTS", "QWEN_ADDED_TOKENS"]
 
 QWEN_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -54,3 +58,23 @@ QWEN3_ADDED_TOKENS = {
     "</think>": 151668,
 }
 """Tokens that Qwen3 adds after those."""
+
+QWEN2_DEFAULTS = FamilyDefaults(
+    eos_ids=(151643,),
+    eot_ids=(151645,),
+    eot_tokens=("<|im_end|>",),
+    chat_template=Path(__file__).with_name("chatml.jinja"),
+    bpe_pattern=QWEN_PATTERN,
+    added_tokens=QWEN_ADDED_TOKENS,
+)
+"""Conventions of Qwen2.5; models made from it state what they add."""
+
+QWEN3_DEFAULTS = FamilyDefaults(
+    eos_ids=(151643,),
+    eot_ids=(151645,),
+    eot_tokens=("<|im_end|>",),
+    chat_template=Path(__file__).with_name("qwen3.jinja"),
+    bpe_pattern=QWEN_PATTERN,
+    added_tokens=QWEN3_ADDED_TOKENS,
+)
+"""Conventions of Qwen3, in the same way."""

@@ -9,22 +9,20 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from dlmkit.bounds import at_least
-from dlmkit.component import option
 from dlmkit.models.arch import AttentionPattern
-from dlmkit.models.family import FamilyDefaults, ModelFamily
-from dlmkit_strategies.families.llama_layout import block_causal, llama_arch, llama_names
+from dlmkit.models.family import FamilyDefaults
+from dlmkit_strategies.families.llama_family import BlockFamily, LlamaFamily
+from dlmkit_strategies.families.llama_layout import llama_arch
 
 if TYPE_CHECKING:
     from dlmkit.models.arch import ArchSpec
     from dlmkit.models.config import Config
-    from dlmkit.models.names import NameMap
 
 __all__ = ["Illada", "StableDiffCoder"]
 
 
 @attrs.frozen
-class Illada(ModelFamily):
+class Illada(LlamaFamily):
     """iLLaDA: grouped heads, head tied to the embedding, full attention."""
 
     name = "illada"
@@ -36,13 +34,9 @@ class Illada(ModelFamily):
         config.require({"attention_bias": False}, config.architecture)
         return llama_arch(config, AttentionPattern())
 
-    def names(self, arch: ArchSpec) -> NameMap:
-        """Read the tensors under the names of Llama."""
-        return llama_names()
-
 
 @attrs.frozen
-class StableDiffCoder(ModelFamily):
+class StableDiffCoder(BlockFamily):
     """Stable-DiffCoder: block-causal attention; row i predicts token i.
 
     `model_type` says `llama`, which would decode it autoregressively without an error.
@@ -50,19 +44,10 @@ class StableDiffCoder(ModelFamily):
 
     name = "stable-diffcoder"
     architectures = ("StableDiffcoderForCausalLM",)
+    usual_block = 4
     defaults = FamilyDefaults(mask_id=5, eos_ids=(2,))
-
-    block: int | None = option(
-        None,
-        doc="positions per attention block; null takes the config's, else 4",
-        check=at_least(1),
-    )
 
     def arch(self, config: Config) -> ArchSpec:
         """Read the config."""
         config.require({"attention_bias": False}, config.architecture)
-        return llama_arch(config, block_causal(config, self.block, default=4))
-
-    def names(self, arch: ArchSpec) -> NameMap:
-        """Read the tensors under the names of Llama."""
-        return llama_names()
+        return llama_arch(config, self.pattern(config))

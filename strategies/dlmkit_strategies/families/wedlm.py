@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
 from dlmkit.models.arch import AttentionPattern
-from dlmkit.models.family import FamilyDefaults, ModelFamily
-from dlmkit_strategies.families.llama_layout import llama_arch, llama_names
-from dlmkit_strategies.families.qwen_text import QWEN3_ADDED_TOKENS, QWEN_PATTERN
+from dlmkit_strategies.families.llama_family import LlamaFamily
+from dlmkit_strategies.families.llama_layout import llama_arch
+from dlmkit_strategies.families.qwen_text import QWEN3_DEFAULTS
 
 if TYPE_CHECKING:
     from dlmkit.models.arch import ArchSpec
     from dlmkit.models.config import Config
-    from dlmkit.models.names import NameMap
 
 __all__ = ["WeDlm"]
 
 
 @attrs.frozen
-class WeDlm(ModelFamily):
+class WeDlm(LlamaFamily):
     """WeDLM: causal attention, as if masked tokens came after the known ones.
 
     Positions stay true.  Masked rows predict their own token, known rows the next one.  The 7B
@@ -30,15 +28,7 @@ class WeDlm(ModelFamily):
 
     name = "wedlm"
     architectures = ("WeDLMForCausalLM",)
-    defaults = FamilyDefaults(
-        mask_id=151665,
-        eos_ids=(151643,),
-        eot_ids=(151645,),
-        eot_tokens=("<|im_end|>",),
-        chat_template=Path(__file__).with_name("qwen3.jinja"),
-        bpe_pattern=QWEN_PATTERN,
-        added_tokens=QWEN3_ADDED_TOKENS,
-    )
+    defaults = attrs.evolve(QWEN3_DEFAULTS, mask_id=151665)
 
     def arch(self, config: Config) -> ArchSpec:
         """Read the config; two flags choose between the layouts."""
@@ -48,7 +38,3 @@ class WeDlm(ModelFamily):
             qkv_bias=bool(config.flag("attention_bias")),
             qk_norm=bool(config.flag("qk_norm")),
         )
-
-    def names(self, arch: ArchSpec) -> NameMap:
-        """Read the tensors under the names that the shared decoder uses."""
-        return llama_names()
