@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dlmkit.errors import RequestError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.console import Console
 
+    from dlmkit.explaining.break_even import BreakEven
     from dlmkit.explaining.explain import Explanation
     from dlmkit.explaining.outline import Step
+    from dlmkit.spec import Document
 
 __all__ = ["command"]
 
@@ -21,22 +25,65 @@ __all__ = ["command"]
 @click.command("explain")
 @click.argument("spec", metavar="NAME|FILE")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a value.")
+@click.option(
+    "--break-even",
+    is_flag=True,
+    help="Load the models and say when drafting pays, by what `dlmkit profile` measured.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
-def command(spec: str, *, overrides: tuple[str, ...], as_json: bool) -> None:
+def command(spec: str, *, overrides: tuple[str, ...], break_even: bool, as_json: bool) -> None:
     """Say what a preset or spec file does, step by step, and what it guarantees.
 
-    Everything is read off the declarations of its parts: no model is loaded, nothing is run.
+    Everything is read off the declarations of its parts: nothing is run, and no model is loaded
+    unless prices are asked for.
     """
     from dlmkit.explaining.explain import explain
     from dlmkit.spec import load_spec
 
-    found = explain(load_spec(spec, overrides))
+    document = load_spec(spec, overrides)
+    found = explain(document)
+    price = _break_even(spec, document) if break_even else None
     if as_json:
-        click.echo(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
+        shown = found.as_json() | {"break_even": price and price.as_json()}
+        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
         return
     from rich.console import Console
 
-    _print(found, Console(highlight=False))
+    console = Console(highlight=False)
+    _print(found, console)
+    if price is not None:
+        _print_price(price, console)
+
+
+def _break_even(spec: str, document: Document) -> BreakEven:
+    """Weigh a round with what was measured for the models of the document."""
+    from dlmkit.draft_verify.kernel import DraftVerify
+    from dlmkit.explaining.break_even import break_even
+    from dlmkit.generation import Runner
+
+    procedure = document.pipeline
+    if not isinstance(procedure, DraftVerify):
+        raise RequestError(
+            f"{spec} drafts nothing, so nothing has to pay", hint="leave out --break-even"
+        )
+    scales = Runner.load(document).scales
+    if scales is None:
+        raise RequestError(
+            "the passes of these models have not been measured here",
+            hint=f"run `dlmkit profile --pipeline {spec}` first",
+        )
+    return break_even(procedure, scales, document.gen_length)
+
+
+def _print_price(price: BreakEven, console: Console) -> None:
+    console.print("\n[bold]Break-even[/] [dim]in passes of the verifier over one canvas[/]")
+    console.print(
+        f"  {price.steps} drafted steps cost {price.drafting:.2f}, the pass over {price.rows} "
+        f"state{'s' if price.rows > 1 else ''} {price.verifying:.2f}"
+    )
+    never = "drafting cannot pay on this machine, however good the guesses"
+    pays = f"drafting pays where at least {price.acceptance or 0:.0%} of the steps are kept"
+    console.print(f"  {never if price.acceptance is None else pays}")
 
 
 def _print(found: Explanation, console: Console) -> None:

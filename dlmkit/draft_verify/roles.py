@@ -205,10 +205,12 @@ class Resolver(Part):
     """What is written where an entry passed, and where it did not.
 
     `corrects_first`: it writes the verifier's token at the first failure, and nowhere else.
+    `only_passed`: it writes nothing but what passed.
     """
 
     role = "resolve"
     corrects_first: ClassVar[bool] = False
+    only_passed: ClassVar[bool] = False
 
     @abstractmethod
     def resolve(self, draft: Draft, passed_BE: Tensor, verdict: Verdict) -> Resolution:

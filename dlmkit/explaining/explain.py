@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from dlmkit.denoise import Denoise
+from dlmkit.draft_verify.kernel import DraftVerify
+from dlmkit.explaining.draft_guarantees import draft_guarantees
 from dlmkit.explaining.guarantees import Guarantee, decode_guarantees
 from dlmkit.explaining.outline import Step, outline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dlmkit.roles import Procedure
     from dlmkit.spec import Document
 
 __all__ = ["Explanation", "explain"]
@@ -49,14 +52,19 @@ class Explanation:
 def explain(document: Document) -> Explanation:
     """Read everything off the document; no model is loaded."""
     procedure = document.pipeline
-    known = None
-    if isinstance(procedure, Denoise):
-        known = tuple(decode_guarantees(procedure, document.gen_length))
     return Explanation(
         name=document.name,
         description=document.description,
         models={name: ref.text for name, ref in document.models.items()},
         gen_length=document.gen_length,
         pipeline=outline(procedure),
-        guarantees=known,
+        guarantees=_guarantees(procedure, document.gen_length),
+    )
+
+
+def _guarantees(procedure: Procedure, gen_length: int) -> tuple[Guarantee, ...] | None:
+    if isinstance(procedure, DraftVerify):
+        return tuple(draft_guarantees(procedure, gen_length))
+    return (
+        tuple(decode_guarantees(procedure, gen_length)) if isinstance(procedure, Denoise) else None
     )

@@ -8,14 +8,14 @@ import attrs
 
 from dlmkit.denoise import Denoise
 from dlmkit.memory import parts
-from dlmkit.roles import EarlyExit, Reviser, Strategy
+from dlmkit.roles import EarlyExit, Procedure, Reviser, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from dlmkit.component import Component
 
-__all__ = ["Guarantee", "decode_guarantees"]
+__all__ = ["Guarantee", "decode_guarantees", "repeats", "rows"]
 
 
 @attrs.frozen(kw_only=True)
@@ -47,6 +47,11 @@ def _named(found: Iterable[Component]) -> str:
 
 
 def _rows(pipeline: Denoise, gen_length: int) -> Guarantee:
+    return rows()
+
+
+def rows() -> Guarantee:
+    """What keeps the rows of a batch apart."""
     return Guarantee(
         id="rows",
         claim="a prompt decodes the same alone and in any batch",
@@ -56,7 +61,12 @@ def _rows(pipeline: Denoise, gen_length: int) -> Guarantee:
 
 
 def _repeats(pipeline: Denoise, gen_length: int) -> Guarantee:
-    draws = [part for part in parts(pipeline) if isinstance(part, Strategy) and part.stochastic]
+    return repeats(pipeline)
+
+
+def repeats(procedure: Procedure) -> Guarantee:
+    """Where random numbers come from."""
+    draws = [part for part in parts(procedure) if isinstance(part, Strategy) and part.stochastic]
     drawn = f"{_named(draws)} draw from numbers that derive from the seed"
     return Guarantee(
         id="repeats",

@@ -34,6 +34,7 @@ class Remask(Resolver):
     """
 
     name = "remask"
+    only_passed = True
 
     def resolve(self, draft: Draft, passed_BE: Tensor, verdict: Verdict) -> Resolution:
         """Keep what passed."""
@@ -90,6 +91,7 @@ class Truncate(Resolver):
     """
 
     name = "truncate"
+    only_passed = True
 
     def resolve(self, draft: Draft, passed_BE: Tensor, verdict: Verdict) -> Resolution:
         """Keep a prefix by position."""
