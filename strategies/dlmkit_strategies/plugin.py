@@ -32,6 +32,7 @@ MODULES = (
     "credit",
     "curves",
     "deferral",
+    "diffusion_drafts",
     "draft_verify",
     "editing",
     "entropy_rules",
