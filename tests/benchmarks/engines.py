@@ -10,11 +10,13 @@ per bar and a JSON object; exits with 1 if a bar is missed.
 * loop: everything but the graph's own run, at most 5 % of it and 1 ms for each step
 * memory: at most weights, key/value store and 64 MB more than before loading
 * pack: a vocabulary of 126464, the score pack at least 1.3 times as fast as returning logits
+* export: peak memory grows with at most 1.3 times the weights, from 270 MB to 1.1 GB of them
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -47,6 +49,7 @@ from tests.benchmarks.random_model import write_random_model
 BLOCK, CACHED = 32, 256
 SIXTY = {"hidden": 512, "layers": 12, "ffn": 2048, "vocabulary": 8192}
 WIDE = {"hidden": 256, "layers": 4, "ffn": 704, "vocabulary": 126_464}
+SHALLOW = ({"hidden": 1024, "ffn": 4096}, {"hidden": 2048, "ffn": 8192})
 MEGABYTE = 2**20
 
 
@@ -194,18 +197,24 @@ class timed_graphs:
 
 def memory(bench: Bench) -> Iterator[Bar]:
     _, bundle = bench.model(**SIXTY)
-    command = [sys.executable, __file__, "--threads", str(bench.threads), "--child", str(bundle)]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    found = in_child(bench, "--decode", bundle)
     extra = found["peak_mb"] - found["weights_mb"] - found["store_mb"]
     yield Bar("memory: MB beyond weights and store", extra, 64.0, False, found)
 
 
-def child(bundle: Path, threads: int) -> None:
-    """Load and decode in a process of its own, and print what that took at most."""
+def in_child(bench: Bench, *arguments: object) -> dict[str, float]:
+    """What a process of its own reports."""
+    command = [sys.executable, __file__, "--threads", bench.threads, *arguments]
+    done = subprocess.run([str(each) for each in command], check=True, capture_output=True)
+    report: dict[str, float] = json.loads(done.stdout)
+    return report
+
+
+def decode_in_child(bundle: Path, threads: int) -> None:
+    """Load and decode, and print what that took at most."""
     document = load_spec("fast-dllm-dual", ["gen_length=128"])
     decoder(document, load_model("builtin/drafter", device="cpu"))()  # loads libraries
-    before = status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # starts the peak anew
+    before = new_peak()
     model = OnnxRuntimeEngine(threads=threads).load(str(bundle), LoadOptions(device="cpu"))
     info = model.network.info
     for _ in Runner(document, {"main": model}).start([[5] * (CACHED - 128)]):
@@ -214,6 +223,42 @@ def child(bundle: Path, threads: int) -> None:
     store = 2 * info.layers * info.kv_heads * info.head_dim * (CACHED + 1) * info.dtype.itemsize
     found = {"peak_mb": (status("VmHWM") - before) / MEGABYTE}
     print(json.dumps(found | {"weights_mb": weights / MEGABYTE, "store_mb": store / MEGABYTE}))
+
+
+def export(bench: Bench) -> Iterator[Bar]:
+    behind: dict[str, float] = {}
+    points = []
+    for sizes in SHALLOW:
+        checkpoint = bench.room / f"shallow-{sizes['hidden']}"
+        checkpoint.mkdir()
+        write_random_model(checkpoint, layers=4, vocabulary=8192, **sizes)
+        found = in_child(bench, "--export", checkpoint)
+        points.append((found["weights_mb"], found["peak_mb"]))
+        behind |= {f"{name} at {sizes['hidden']}": value for name, value in found.items()}
+        shutil.rmtree(checkpoint)
+    (small, low), (large, high) = points
+    yield Bar(
+        "export: peak for each MB of weights", (high - low) / (large - small), 1.3, False, behind
+    )
+
+
+def export_in_child(checkpoint: Path, threads: int) -> None:
+    """Export as float32, and print what that took at most, beside a first small export."""
+    room, options = checkpoint.parent, LoadOptions(dtype="float32")
+    make_bundle("builtin/drafter", room / "warm-up", ExportOptions(), options)
+    before = new_peak()
+    make_bundle(str(checkpoint), room / "exported", ExportOptions(), options)
+    found = {"peak_mb": (status("VmHWM") - before) / MEGABYTE}
+    weights = (room / "exported/weights.bin").stat().st_size / MEGABYTE
+    for each in ("warm-up", "exported"):
+        shutil.rmtree(room / each)
+    print(json.dumps(found | {"weights_mb": weights}))
+
+
+def new_peak() -> int:
+    """Bytes in use now; the peak is counted anew from here."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return status("VmRSS")
 
 
 def status(field: str) -> int:
@@ -238,19 +283,29 @@ def pack(bench: Bench) -> Iterator[Bar]:
     yield Bar("pack: the same for one candidate alone", ratio, 1.3, True, found)
 
 
-PARTS = {each.__name__: each for each in (step, decode, loop, memory, pack)}
+PARTS = {each.__name__: each for each in (step, decode, loop, memory, pack, export)}
 
 
 @click.command()
 @click.option("--threads", default=2, show_default=True)
 @click.option("--repeats", default=7, show_default=True)
 @click.option("--only", multiple=True, type=click.Choice(list(PARTS)))
-@click.option("--child", "child_bundle", type=click.Path(path_type=Path), hidden=True)
-def main(threads: int, repeats: int, only: tuple[str, ...], child_bundle: Path | None) -> None:
+@click.option("--decode", "bundle", type=click.Path(path_type=Path), hidden=True)
+@click.option("--export", "checkpoint", type=click.Path(path_type=Path), hidden=True)
+def main(
+    threads: int,
+    repeats: int,
+    only: tuple[str, ...],
+    bundle: Path | None,
+    checkpoint: Path | None,
+) -> None:
     """Measure, report, and compare with the bars."""
     torch.set_num_threads(threads)
-    if child_bundle is not None:
-        child(child_bundle, threads)
+    if bundle is not None:
+        decode_in_child(bundle, threads)
+        return
+    if checkpoint is not None:
+        export_in_child(checkpoint, threads)
         return
     found: list[Bar] = []
     with tempfile.TemporaryDirectory() as room:

@@ -45,10 +45,7 @@ def feeds(
     )
     given = dict(zip(INPUTS, values, strict=True))
     if current:
-        asked_BS = inputs.want_BS if inputs.current_BS is None else inputs.current_BS
-        given[CURRENT] = _integers(asked_BS, wanted)
-        if inputs.current_BS is None:  # nobody reads the result, but the ids must exist
-            given[CURRENT].zero_()
+        given[CURRENT] = _current(inputs, wanted)
     return (rows, fed, wanted), given
 
 
@@ -80,7 +77,16 @@ def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _integers(values_BX: Tensor, width: int) -> Tensor:
-    return pad(values_BX.to(torch.int32), (0, width - values_BX.shape[1])).contiguous()
+    narrow_BX = values_BX.to(torch.int32)
+    missing = width - values_BX.shape[1]
+    return (pad(narrow_BX, (0, missing)) if missing else narrow_BX).contiguous()
+
+
+def _current(inputs: NetworkInputs, wanted: int) -> Tensor:
+    if inputs.current_BS is not None:
+        return _integers(inputs.current_BS, wanted)
+    shape, device = (inputs.ids_BQ.shape[0], wanted), inputs.ids_BQ.device
+    return torch.zeros(shape, dtype=torch.int32, device=device)  # nobody reads the result
 
 
 def _past(inputs: NetworkInputs, info: NetworkInfo, buckets: Buckets) -> tuple[Tensor, Tensor]:
