@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dlmkit_strategies.guard import Spaced
 from dlmkit_strategies.locality import Dilated, LocalLeap, RunBest
 from dlmkit_strategies.transfer import Threshold
 from tests.strategies.steps import canvas_of, chosen, fresh, proposing, view_of
@@ -117,3 +118,24 @@ def test_dilated_lets_doubtful_positions_wait() -> None:
     )
     assert [[0]] == chosen(Dilated(doubt=0.3), first)
     assert [[0, 1, 2, 3]] == chosen(Dilated(doubt=0.3), last)
+
+
+def spread(row: list[float], limit: float, gap: int) -> list[int]:
+    """Take positions over the limit, the surest first, unless one that was taken is too near."""
+    taken: list[int] = []
+    for place in sorted(range(len(row)), key=lambda each: (-row[each], each)):
+        if row[place] >= limit and all(abs(place - other) >= gap for other in taken):
+            taken.append(place)
+    return sorted(taken)
+
+
+@given(ROWS, st.floats(0, 1), st.integers(1, 9))
+def test_spaced_positions_keep_their_distance(
+    rows: list[list[float]], limit: float, gap: int
+) -> None:
+    """Against the greedy choice one by one; ties go to the first."""
+    view = fresh(rows)
+    confidence_BP = view.proposal.confidence_BP
+    kept_BP = Spaced(gap=gap).guard(confidence_BP >= limit, confidence_BP, view)
+    expected = [spread(row, limit, gap) for row in rows]
+    assert expected == [row.nonzero()[:, 0].tolist() for row in kept_BP]
