@@ -34,7 +34,7 @@ class Plan:
 
     `layers_BNY` narrows what each layer reads of `cached_BN` (None: not at all): as many positions
     in every layer of a row, at most `layers_width`.  `watched_BN` are the fed positions whose
-    queries `Taps.relevance_BNY` is about (None: all).
+    queries `Taps.relevance_BNY` is about (None: it is not needed in this pass).
 
     `layer_steps` says what each layer of a whole pass computes; nothing is stored then, the
     session keeps what the layers gave.
@@ -103,11 +103,11 @@ class Plan:
         return self._marks(self.commit_BQ, columns, otherwise=False)
 
     @property
-    def watch_BQ(self) -> Tensor:
-        """Fed positions, without filler, whose queries are watched, bool."""
-        watch_BQ = torch.ones_like(self.feed_BQ, dtype=torch.bool)
-        if self.watched_BN is not None:
-            watch_BQ = self.watched_BN.gather(1, self.feed_BQ)
+    def watch_BQ(self) -> Tensor | None:
+        """Fed positions, without filler, whose queries are watched, bool; None: nothing is."""
+        if self.watched_BN is None:
+            return None
+        watch_BQ = self.watched_BN.gather(1, self.feed_BQ)
         return watch_BQ if self.feed_valid_BQ is None else watch_BQ & self.feed_valid_BQ
 
     def predicted_BP(self, positions_BP: Tensor, logit_shift: int, columns: int) -> Tensor:

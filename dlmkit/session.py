@@ -170,6 +170,7 @@ class Session:
         content = None if past is None else self._content(ids_BN)
         if past is not None and plan.layers_BNY is not None:
             content, past = narrowed(past, plan, self._store(ids_BN), self.info.attention)
+        watch_BQ = plan.watch_BQ if "relevance" in need.taps else None
         return NetworkInputs(
             ids_BQ=ids_BQ,
             positions_BQ=_repeat(plan.feed_BQ, repeat),
@@ -178,7 +179,7 @@ class Session:
             past=content,
             mask_past_B1QC=None if past is None else _repeat(past, repeat),
             current_BS=wanted[1],
-            watch_BQ=_repeat(plan.watch_BQ, repeat) if "relevance" in need.taps else None,
+            watch_BQ=None if watch_BQ is None else _repeat(watch_BQ, repeat),
             noise_B=self._noise_B(canvas, repeat),
         )
 

@@ -22,7 +22,8 @@ class Taps:
     """What somebody declared a need for; the rest is None.
 
     `relevance_BNY`: by layer, the product of each fed key with the mean of the queries that the
-    plan watched, unscaled, mean over the heads; minus infinity where nothing was fed.
+    plan watched, unscaled, mean over the heads; minus infinity where nothing was fed, None where
+    the plan watched nothing.
     `rollout_BN`: how much of all positions' output stems from each position (attention rollout),
     positions that were not fed standing for themselves; 0 on padding.
     """

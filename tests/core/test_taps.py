@@ -37,6 +37,11 @@ def predict(session, canvas, plan, need=BOTH):
     return found
 
 
+def watching(plan, canvas):
+    """The same plan, with the queries of all positions watched."""
+    return attrs.evolve(plan, watched_BN=torch.ones_like(canvas.tokens_BN, dtype=torch.bool))
+
+
 def test_weights_are_the_mean_over_heads_of_masked_softmax():
     """Against loops over rows, heads and queries, with keys that heads share."""
     torch.manual_seed(0)
@@ -70,13 +75,15 @@ def test_relevance_is_a_product_with_the_mean_of_the_watched_queries():
 
 
 def test_telling_changes_no_prediction(canvas):
-    """Logits are the same, and there is one entry for each layer."""
-    plan = Plan.full(canvas.tokens_BN)
+    """Logits are the same, and there is one entry for each layer; unwatched, none."""
+    plan = watching(Plan.full(canvas.tokens_BN), canvas)
     told = predict(Session(toy_network()), canvas, plan)
     plain = predict(Session(toy_network()), canvas, plan, Need(logits=True))
     assert plain.taps is None
     assert torch.equal(plain.logits_BPV, told.logits_BPV)
     assert (*canvas.tokens_BN.shape, 2) == tuple(told.taps.relevance_BNY.shape)
+    unwatched = predict(Session(toy_network()), canvas, Plan.full(canvas.tokens_BN))
+    assert unwatched.taps.relevance_BNY is None
 
 
 def matrix_rollout(attention_YBQK, plan, canvas, row):
@@ -124,12 +131,13 @@ def test_filler_and_padding_take_no_part(canvas):
     predict(session, canvas, Plan.full(canvas.tokens_BN, commit=True), Need(logits=True))
     compute_BN = canvas.masked_BN & canvas.inside_BN
     compute_BN[0, 2] = True
-    plan = Plan.of(compute_BN, cached_BN=~compute_BN)
+    plan = watching(Plan.of(compute_BN, cached_BN=~compute_BN), canvas)
     together = predict(session, canvas, plan).taps
     small = Canvas.create([[2, 7]], 3, 23)
     session = Session(toy_network())
     predict(session, small, Plan.full(small.tokens_BN, commit=True), Need(logits=True))
-    alone = predict(session, small, Plan.of(small.masked_BN, cached_BN=~small.masked_BN)).taps
+    masks = watching(Plan.of(small.masked_BN, cached_BN=~small.masked_BN), small)
+    alone = predict(session, small, masks).taps
     assert torch.allclose(alone.rollout_BN[0], together.rollout_BN[1, :5])
     assert torch.equal(torch.zeros(3).double(), together.rollout_BN[1, 5:])
     fed_N = small.masked_BN[0]

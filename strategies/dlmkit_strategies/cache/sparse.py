@@ -67,7 +67,7 @@ class Sparse(CachePolicy):
             plan,
             layers_BNY=view.recall(self)["kept"] & cached_BN[..., None],
             layers_width=int(view.tokens_BN.shape[1] * self.keep),
-            watched_BN=block_BN,
+            watched_BN=None if settled else block_BN,
         )
 
     def _block(self, view: View) -> Tensor:
@@ -76,12 +76,15 @@ class Sparse(CachePolicy):
     def advance(self, outcome: Outcome) -> Mapping[str, Tensor]:
         """What each layer reads until the row enters its next block."""
         view, taps = outcome.view, outcome.prediction.taps
+        kept_BNY = view.recall(self)["kept"]
+        if view.settled > self.delay:
+            return {"kept": kept_BNY}
         assert taps is not None  # noqa: S101 - declared in `need`
-        assert taps.relevance_BNY is not None  # noqa: S101 - declared in `need`
+        assert taps.relevance_BNY is not None  # noqa: S101 - watched until rated
         other_BN = view.canvas.inside_BN & ~self._block(view)
         rating_B11 = (view.block_step_B == self.delay)[:, None, None]
         chosen_BNY = self._highest(taps.relevance_BNY, other_BN)
-        return {"kept": torch.where(rating_B11, chosen_BNY, view.recall(self)["kept"])}
+        return {"kept": torch.where(rating_B11, chosen_BNY, kept_BNY)}
 
     def _highest(self, rating_BNY: Tensor, other_BN: Tensor) -> Tensor:
         """The share of the other positions that is rated highest, `best_BNY`.
