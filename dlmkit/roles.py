@@ -103,9 +103,13 @@ class Strategy(Component):
 
 
 class Procedure(Component):
-    """The root of a pipeline: decides which forward passes run, and in which order."""
+    """The root of a pipeline: decides which forward passes run, and in which order.
+
+    `repeats` says that it decodes the same rows several times to get different texts.
+    """
 
     role = "procedure"
+    repeats: ClassVar[bool] = False
 
     @abstractmethod
     def home(self) -> str:
@@ -353,6 +357,10 @@ class EarlyExit(Strategy):
     """Ends a block or a row before every position was decided on its own."""
 
     role = "exit"
+
+    def anchored(self) -> bool:
+        """Whether it looks at positions by their distance from the prompt."""
+        return False
 
     @abstractmethod
     def decide(self, prediction: Prediction, confidence_BP: Tensor, view: View) -> Exit | None:

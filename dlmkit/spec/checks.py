@@ -26,6 +26,7 @@ from dlmkit.schedules import Schedule
 from dlmkit.spec.check import Check, Finding
 from dlmkit.spec.checks_draft_verify import DRAFT_VERIFY_CHECKS
 from dlmkit.spec.checks_engines import ENGINE_CHECKS
+from dlmkit.spec.checks_episodes import EPISODE_CHECKS
 from dlmkit.spec.checks_guards import GUARD_CHECKS
 from dlmkit.spec.checks_lengths import LENGTH_CHECKS
 from dlmkit.spec.checks_models import MODEL_CHECKS
@@ -287,6 +288,7 @@ def undone_exploration(root: Recipe) -> Iterator[Finding]:
 
 
 CHECKS = (
+    *EPISODE_CHECKS,
     *GUARD_CHECKS,
     *LENGTH_CHECKS,
     *MODEL_CHECKS,

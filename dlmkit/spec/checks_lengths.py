@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dlmkit.roles import Blocks, CachePolicy, LengthController, TransferRule
+from dlmkit.roles import Blocks, CachePolicy, EarlyExit, LengthController, TransferRule
 from dlmkit.spec.check import Check, Finding
-from dlmkit.spec.walk import first, procedures
+from dlmkit.spec.walk import first, own, procedures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,8 +58,22 @@ def planned_masks(root: Recipe) -> Iterator[Finding]:
             )
 
 
+def moved_span(root: Recipe) -> Iterator[Finding]:
+    """An exit looks at positions by their distance from the prompt, and they may move."""
+    for procedure, part in _moving(root):
+        for each in own(procedure):
+            if isinstance(each.component, EarlyExit) and each.component.anchored():
+                yield Finding(
+                    each,
+                    f"exit {each.component.name!r} looks at a part of the region, and length "
+                    f"{part.component.name!r} may move what stands there",
+                    "let it look at the whole region",
+                )
+
+
 LENGTH_CHECKS = (
     Check("C7", "error", moved_keys),
     Check("C14", "error", planned_masks),
+    Check("moved-span", "warning", moved_span),
 )
 """The checks of this module, in the order in which they run."""

@@ -37,6 +37,7 @@ class BestOf(Procedure):
     """
 
     name = "best-of"
+    repeats = True
 
     pipeline: Procedure = option(doc="decodes each candidate")
     n: int = option(4, doc="candidates", check=at_least(1))

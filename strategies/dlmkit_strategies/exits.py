@@ -56,6 +56,10 @@ class Gap(EarlyExit):
     quantile: float = option(0.2, doc="the share below, for `quantile`", check=_SHARE)
     scope: Literal["block", "canvas"] = option("canvas", doc=_SCOPE)
 
+    def anchored(self) -> bool:
+        """Where a part of the region is named."""
+        return self.start > 0 or self.length is not None
+
     def decide(self, prediction: Prediction, confidence_BP: Tensor, view: View) -> Exit:
         """Rows whose average gap reaches the threshold."""
         where_BP = _looked_at(view, self.start, self.length, self.scope)
@@ -115,6 +119,10 @@ class Settled(EarlyExit):
     start: int = option(0, doc=_START, check=at_least(0))
     length: int | None = option(None, doc=_LENGTH, check=at_least(1))
     scope: Literal["block", "canvas"] = option("canvas", doc=_SCOPE)
+
+    def anchored(self) -> bool:
+        """Where a part of the region is named."""
+        return self.start > 0 or self.length is not None
 
     def decide(self, prediction: Prediction, confidence_BP: Tensor, view: View) -> Exit:
         """Rows that have been calm for long enough."""
