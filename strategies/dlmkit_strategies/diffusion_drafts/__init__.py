@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dlmkit_strategies.diffusion_drafts.best_path import BestPath
+from dlmkit_strategies.diffusion_drafts.lattice import Lattice
 from dlmkit_strategies.diffusion_drafts.mixture import Mixture
 
-__all__ = ["Mixture"]
+__all__ = ["BestPath", "Lattice", "Mixture"]
