@@ -75,9 +75,7 @@ def score_space(root: Recipe) -> Iterator[Finding]:
         if scorer is None:
             continue
         space = scorer.component.score_space()
-        for part in own(procedure):
-            if not isinstance(part.component, TransferRule):
-                continue
+        for part in own(procedure, TransferRule):
             spaces = part.component.score_spaces()
             if spaces and space not in spaces:
                 yield Finding(
@@ -91,11 +89,9 @@ def score_space(root: Recipe) -> Iterator[Finding]:
 def exit_scale(root: Recipe) -> Iterator[Finding]:
     """An exit compares candidates whose distribution is edited before it sees them."""
     for procedure in procedures(root):
-        parts = list(simple(procedure))
-        edits = [part for part in parts if _edits_scores(part.component)]
-        for part in parts:
-            reads = isinstance(part.component, EarlyExit) and part.component.needs().top >= 2
-            if reads and edits:
+        edits = [part for part in simple(procedure) if _edits_scores(part.component)]
+        for part in simple(procedure, EarlyExit) if edits else ():
+            if part.component.needs().top >= 2:
                 names = ", ".join(repr(each.component.name) for each in edits)
                 yield Finding(
                     part,
@@ -115,8 +111,8 @@ def termination(root: Recipe) -> Iterator[Finding]:
     for procedure in procedures(root):
         if getattr(procedure.component, "max_steps", None) is not None:
             continue
-        for part in simple(procedure):
-            if isinstance(part.component, Strategy) and part.component.reopens:
+        for part in simple(procedure, Strategy):
+            if part.component.reopens:
                 yield Finding(
                     part,
                     f"{part.component.role} {part.component.name!r} may put masks back for ever",
@@ -154,8 +150,8 @@ def schedule_steps(root: Recipe) -> Iterator[Finding]:
     for procedure in procedures(root):
         if _planned_steps(procedure, root.component.gen_length) is not None:
             continue
-        for part in own(procedure):
-            if isinstance(part.component, Schedule) and part.component.over == "steps":
+        for part in own(procedure, Schedule):
+            if part.component.over == "steps":
                 message = "the schedule runs over steps, but their number is not fixed"
                 yield Finding(part, message, "write `over: filled`", "over")
 
@@ -206,8 +202,8 @@ def unknown_share(root: Recipe) -> Iterator[Finding]:
     """A cache must know how many tokens a step decides, and the transfer rule does not fix it."""
     for procedure in procedures(root):
         fixed = _planned_steps(procedure, root.component.gen_length) is not None
-        for part in () if fixed else own(procedure):
-            if isinstance(part.component, Strategy) and "fixed-steps" in part.component.requires:
+        for part in () if fixed else own(procedure, Strategy):
+            if "fixed-steps" in part.component.requires:
                 yield Finding(
                     part,
                     f"{part.component.role} {part.component.name!r} needs a transfer rule with a "
@@ -220,9 +216,8 @@ def _beside_caches(root: Recipe) -> Iterator[tuple[Recipe, Recipe, bool]]:
     """Each cache with each strategy beside it, and whether that looks beyond the current block."""
     for procedure in procedures(root):
         cache, blocks = first(procedure, CachePolicy), first(procedure, Blocks)
-        for part in own(procedure) if cache else ():
-            beside = isinstance(part.component, Strategy) and part.component.role != "cache"
-            if beside and cache:
+        for part in own(procedure, Strategy) if cache else ():
+            if part.component.role != "cache" and cache:
                 yield cache, part, part.component.span == "region" and blocks is not None
 
 
@@ -241,7 +236,7 @@ def stale_mixtures(root: Recipe) -> Iterator[Finding]:
 def opposite_places(root: Recipe) -> Iterator[Finding]:
     """One transfer rule draws commits together, another keeps them apart."""
     for procedure in procedures(root):
-        rules = [part for part in simple(procedure) if isinstance(part.component, TransferRule)]
+        rules = list(simple(procedure, TransferRule))
         near = [part for part in rules if part.component.locality == "near"]
         for part in rules:
             if near and part.component.locality == "far":
@@ -256,11 +251,7 @@ def opposite_places(root: Recipe) -> Iterator[Finding]:
 def double_reopening(root: Recipe) -> Iterator[Finding]:
     """Two revisers put masks back, each without regard to the other."""
     for procedure in procedures(root):
-        reopening = [
-            part
-            for part in simple(procedure)
-            if isinstance(part.component, Reviser) and part.component.reopens
-        ]
+        reopening = [part for part in simple(procedure, Reviser) if part.component.reopens]
         for part in reopening[1:]:
             yield Finding(
                 part,
@@ -272,13 +263,9 @@ def double_reopening(root: Recipe) -> Iterator[Finding]:
 def undone_exploration(root: Recipe) -> Iterator[Finding]:
     """Tokens that are committed in doubt are taken back for being doubtful."""
     for procedure in procedures(root):
-        exploring = [
-            part
-            for part in simple(procedure)
-            if isinstance(part.component, TransferRule) and part.component.doubtful
-        ]
-        for part in simple(procedure) if exploring else ():
-            if isinstance(part.component, Reviser) and part.component.reopens:
+        exploring = [part for part in simple(procedure, TransferRule) if part.component.doubtful]
+        for part in simple(procedure, Reviser) if exploring else ():
+            if part.component.reopens:
                 yield Finding(
                     part,
                     f"{part.component.name!r} may take back at once what "

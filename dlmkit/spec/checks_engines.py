@@ -36,8 +36,8 @@ def _with_models(root: Recipe) -> Iterator[tuple[Recipe, ModelRef]]:
 def _used_with(root: Recipe) -> Iterator[tuple[Recipe, ModelRef]]:
     """Each strategy that requires something, with the model that it is used with."""
     for procedure, ref in _with_models(root):
-        for part in own(procedure):
-            if isinstance(part.component, Strategy) and part.component.requires:
+        for part in own(procedure, Strategy):
+            if part.component.requires:
                 yield part, ref
 
 
@@ -71,8 +71,9 @@ def unseen_blocks(root: Recipe) -> Iterator[Finding]:
     """A strategy looks at blocks that the model predicts from undecided text."""
     for procedure, ref in _with_models(root):
         pattern = _pattern(ref) if first(procedure, Blocks) else None
-        for part in simple(procedure) if pattern and pattern.kind == "block-causal" else ():
-            if isinstance(part.component, Strategy) and part.component.span == "region":
+        causal = pattern is not None and pattern.kind == "block-causal"
+        for part in simple(procedure, Strategy) if causal else ():
+            if part.component.span == "region":
                 yield Finding(
                     part,
                     f"{part.component.role} {part.component.name!r} reads predictions outside "

@@ -43,6 +43,10 @@ class NameFinder:
             return None
         if found is None:
             self._unknown(named.value, named.mark, base)
+        elif not issubclass(found, base):
+            hint = f"write {base.name!r}"
+            self._report(named.mark, f"{path} cannot be {found.name!r} here", hint)
+            return None
         return found
 
     def _name_node(self, node: Node, base: type[Component], path: str) -> ScalarNode | None:

@@ -20,17 +20,19 @@ def procedures(root: Recipe) -> Iterator[Recipe]:
     return (part for part in root.walk() if isinstance(part.component, Procedure))
 
 
-def own(procedure: Recipe) -> Iterator[Recipe]:
-    """Parts of a procedure, without those of procedures nested in it."""
+def own(procedure: Recipe, kind: type = object) -> Iterator[Recipe]:
+    """Parts of a procedure of that kind, without those of procedures nested in it."""
     for part in procedure.parts:
-        if not isinstance(part.component, Procedure):
+        if isinstance(part.component, Procedure):
+            continue
+        if isinstance(part.component, kind):
             yield part
-            yield from own(part)
+        yield from own(part, kind)
 
 
-def simple(procedure: Recipe) -> Iterator[Recipe]:
-    """Own parts that do not merely combine others of their role."""
-    for part in own(procedure):
+def simple(procedure: Recipe, kind: type = object) -> Iterator[Recipe]:
+    """Own parts of that kind that do not merely combine others of their role."""
+    for part in own(procedure, kind):
         if not (isinstance(part.component, Strategy) and part.component.combines):
             yield part
 

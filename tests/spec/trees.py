@@ -32,9 +32,9 @@ class Trees:
     draw: Callable[[st.SearchStrategy[Any]], Any]
     registry: Registry
 
-    def component(self, role: str, depth: int) -> Any:
-        """A component of a role, at most `depth` levels deep."""
-        return self.record(self.draw(st.sampled_from(self._classes(role, depth))), depth)
+    def component(self, base: type, depth: int) -> Any:
+        """A component of a base class, at most `depth` levels deep."""
+        return self.record(self.draw(st.sampled_from(self._classes(base, depth))), depth)
 
     def record(self, cls: type, depth: int) -> Any:
         """An attrs class, each option either left at its default or drawn."""
@@ -52,13 +52,14 @@ class Trees:
             assume(not list(cls.check_options(complete)))
         return made
 
-    def _classes(self, role: str, depth: int) -> list[type]:
+    def _classes(self, base: Any, depth: int) -> list[type]:
         """Classes whose required slots can be filled with what depth is left."""
-        offered = [offer.cls for offer in self.registry.offers(role)] if depth > 0 else []
+        offered = [offer.cls for offer in self.registry.offers(base.role)] if depth > 0 else []
         return [
             cls
             for cls in offered
-            if all(self._members(each, depth - 1) for each in options_of(cls) if each.required)
+            if issubclass(cls, base)
+            and all(self._members(each, depth - 1) for each in options_of(cls) if each.required)
         ]
 
     def _members(self, each: Option, depth: int) -> list[Any]:
@@ -70,7 +71,7 @@ class Trees:
         if kind in SCALARS:
             return any(problem_with(value, each.checks) is None for value in SCALARS[kind])
         if is_slot(kind):
-            return bool(self._classes(kind.role, depth))
+            return bool(self._classes(kind, depth))
         if typing.get_origin(kind) is tuple and each.required:
             return self._possible(typing.get_args(kind)[0], attrs.evolve(each, checks=()), depth)
         return True
@@ -86,7 +87,7 @@ class Trees:
             usable = [v for v in SCALARS[kind] if problem_with(v, each.checks) is None]
             return self.draw(st.sampled_from(usable))
         if is_slot(kind):
-            return self.component(kind.role, depth)
+            return self.component(kind, depth)
         if is_record(kind):
             return self.record(kind, depth)
         arguments = typing.get_args(kind)
