@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import attrs
+import torch
 from torch import Tensor
 
 from dlmkit.combinators.condition import THEN, Conditional
@@ -20,6 +21,7 @@ from dlmkit.roles import (
     Exit,
     InputTransform,
     LogitsTransform,
+    Mixture,
     Reviser,
     Revision,
     StopRule,
@@ -43,6 +45,16 @@ class WhenInputs(Conditional, InputTransform):
     def apply(self, ids_BN: Tensor, view: View) -> Tensor:
         """The changed rows, and the others as they are."""
         return self.choose(self.then.apply(ids_BN, view), ids_BN, view)
+
+    def mix(self, view: View) -> Mixture | None:
+        """The member's mixture in those rows, and nothing in the others."""
+        mixture = self.then.mix(view)
+        if mixture is None:
+            return None
+        weights_BNK = mixture.weights_BNK
+        return Mixture(
+            mixture.ids_BNK, self.choose(weights_BNK, torch.zeros_like(weights_BNK), view)
+        )
 
 
 @attrs.frozen(kw_only=True)

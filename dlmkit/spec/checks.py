@@ -233,6 +233,20 @@ def stale_mixtures(root: Recipe) -> Iterator[Finding]:
             )
 
 
+def lonely_layers(root: Recipe) -> Iterator[Finding]:
+    """A cache lets layers choose positions, and something else is to be fed or told in a pass."""
+    for cache, part, _ in _beside_caches(root):
+        strategy, needs = part.component, part.component.needs()
+        more = needs.shadow or needs.taps or "mixed-inputs" in strategy.requires
+        if more and "layer-steps" in cache.component.requires:
+            yield Finding(
+                part,
+                f"{strategy.role} {strategy.name!r} has shadows or mixtures fed, or asks what "
+                f"attention saw, which cache {cache.component.name!r} cannot do layer by layer",
+                "use another cache, such as dual, or none",
+            )
+
+
 def opposite_places(root: Recipe) -> Iterator[Finding]:
     """One transfer rule draws commits together, another keeps them apart."""
     for procedure in procedures(root):
@@ -289,6 +303,7 @@ CHECKS = (
     Check("C5", "warning", false_agreement),
     Check("C9", "warning", exit_scale),
     Check("C12", "error", stale_mixtures),
+    Check("layer-steps", "error", lonely_layers),
     Check("C15", "warning", opposite_places),
     Check("C16", "warning", double_reopening),
     Check("C18", "error", termination),

@@ -42,3 +42,11 @@ def test_soft_masks_beside_a_cache_of_masks_are_refused():
     soft = "pipeline.inputs=[soft-mask]"
     assert "may keep masks as they were" in refusal(soft, "pipeline.cache=dual")
     assert load_spec("llada", [soft, "pipeline.cache=prompt"])
+
+
+def test_shadows_beside_a_cache_of_layers_are_refused():
+    """Layer by layer, nothing else can be fed."""
+    wino = ["pipeline.revise=[unsupported]", "pipeline.max_steps=99"]
+    cached = "pipeline.cache={use: dllm-cache, prompt_every: 1, answer_every: 1}"
+    assert "cannot do layer by layer" in refusal(*wino, cached)
+    assert load_spec("llada", [*wino, "pipeline.cache=prompt"])

@@ -7,6 +7,8 @@ import math
 import attrs
 import torch
 
+from dlmkit.combinators.condition import Condition
+from dlmkit.combinators.when_alone import WhenInputs
 from dlmkit.denoise import Denoise
 from dlmkit.testing.conformance.decoding import decode
 from dlmkit.testing.conformance.looped import toy_networks
@@ -48,3 +50,17 @@ def test_a_mask_is_fed_its_last_prediction() -> None:
         expected = share * best.values / best.values.sum() * (place != 1)
         assert torch.equal(best.indices, mixture.ids_BNK[0, 2 + place])
         assert torch.allclose(expected, mixture.weights_BNK[0, 2 + place])
+
+
+def test_soft_masks_under_a_condition_are_mixed_where_it_holds() -> None:
+    """From the first step on, which is always, and from one that never comes."""
+    soft = SoftMask(strength=1.0, offset=-3.0)
+    plain = attrs.evolve(PLAIN, inputs=(soft,))
+    always, never = (
+        attrs.evolve(
+            PLAIN, inputs=(WhenInputs(then=soft, condition=Condition(step=(first, None))),)
+        )
+        for first in (0, 99)
+    )
+    assert decode(plain, toy_networks()).rows == decode(always, toy_networks()).rows
+    assert decode(PLAIN, toy_networks()).rows == decode(never, toy_networks()).rows
