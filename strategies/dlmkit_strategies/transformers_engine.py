@@ -35,6 +35,11 @@ class TransformersEngine(Engine):
 
     def load(self, reference: str, options: LoadOptions) -> LoadedModel:
         """Read the checkpoint with transformers."""
+        if options.rope is not None:
+            raise EngineError(
+                "the engine 'transformers' cannot change the rotary embedding of a model",
+                hint="leave `rope` out, or use the engine torch",
+            )
         located = locate_model(
             reference, revision=options.revision, local_files_only=options.local_files_only
         )

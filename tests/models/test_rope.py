@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import dlmkit
-from dlmkit.errors import ModelError, RequestError
+from dlmkit.engine import LoadOptions, find_engine
+from dlmkit.errors import EngineError, ModelError, RequestError
 from dlmkit.generation import Runner
 from dlmkit.models.arch import ArchSpec, Llama3Scaling, RotarySpec
 from dlmkit.models.rotary import frequencies
@@ -95,6 +96,13 @@ def test_rope_counts_in_the_spec_id():
     plain, long = load_spec("llada"), load_spec("llada", [ROPE])
     assert plain.spec_id != long.spec_id
     assert load_spec("llada", ["models.main.rope=null"]).spec_id == plain.spec_id
+
+
+def test_an_engine_that_cannot_stretch_refuses():
+    """Nothing is left out in silence."""
+    engine = find_engine("transformers")
+    with pytest.raises(EngineError, match="cannot change the rotary embedding"):
+        engine.load("anything", LoadOptions(rope=NtkRope(context=1024)))
 
 
 def test_the_network_says_how_far_it_reaches():
