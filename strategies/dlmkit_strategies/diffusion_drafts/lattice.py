@@ -126,7 +126,7 @@ class _Spreading(DraftRun):
     def _candidates(
         self, prediction: Prediction, column_BT: Tensor, view: View
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens of each position, candidates first, their log-probabilities, and which they are."""
+        """Tokens of each position, candidates first; their log-probabilities; which those are."""
         pack, logits_BPV = prediction.pack, prediction.logits_BPV
         assert logits_BPV is not None  # noqa: S101 - declared in `need`
         most = min(self.drafter.most, pack.top_ids_BPK.shape[2])
