@@ -138,6 +138,30 @@ class Draft:
         written_BN = tokens_BE.gather(1, first_BN.clamp_max(entries - 1))
         return torch.where(first_BN < entries, written_BN, canvas.tokens_BN)
 
+    def trimmed(self) -> Draft:
+        """Without filler that no row needs, and without nodes if nothing is left; one host read."""
+        if not self.nodes:
+            return self
+        node_D = torch.arange(1, self.nodes + 1, device=self.parent_BD.device)
+        last_B = torch.where(self.used_BD, node_D, 0).amax(dim=1)
+        facts = torch.stack((last_B.amax(), self.valid_BE.sum(dim=1).amax()))
+        nodes, entries = facts.tolist()
+        order_BE = self.valid_BE.int().argsort(dim=1, descending=True, stable=True)[:, :entries]
+        node_BE = self.node_BE.gather(1, order_BE).clamp_max(max(nodes - 1, 0))
+        law_BEV = self.law_BEV
+        if law_BEV is not None:
+            law_BEV = law_BEV.gather(1, order_BE[..., None].expand(-1, -1, law_BEV.shape[-1]))
+        return attrs.evolve(
+            self,
+            position_BE=self.position_BE.gather(1, order_BE),
+            token_BE=self.token_BE.gather(1, order_BE),
+            node_BE=node_BE,
+            valid_BE=self.valid_BE.gather(1, order_BE),
+            parent_BD=self.parent_BD[:, :nodes],
+            logp_BE=None if self.logp_BE is None else self.logp_BE.gather(1, order_BE),
+            law_BEV=law_BEV,
+        )
+
     def marks(self, where_BE: Tensor, columns: int) -> Tensor:
         """The positions of the chosen entries on a canvas of so many columns, bool `[B, N]`."""
         target_BE = torch.where(where_BE & self.valid_BE, self.position_BE, columns)

@@ -114,6 +114,15 @@ class Evidence:
         same_BX = equal_BXN.all(dim=2)
         return torch.where(same_BX.any(dim=1), same_BX.int().argmax(dim=1), -1)
 
+    def fed(self, tokens_BN: Tensor) -> tuple[Tensor, Tensor]:
+        """The state nearest to this canvas, `tokens_BN`, and its row of the pass, `row_B`.
+
+        That is the very state where it was shown, else the first.
+        """
+        state_B = self.state_B(tokens_BN).clamp_min(0)
+        index_B1N = state_B[:, None, None].expand(-1, 1, tokens_BN.shape[1])
+        return self.look.tokens_BXN.gather(1, index_B1N)[:, 0], self._row(state_B)
+
     def place(self, tokens_BN: Tensor) -> tuple[Mark, Tensor]:
         """Where the verifier was just before it came to this canvas, and whether it ended there.
 
@@ -146,7 +155,7 @@ class Evidence:
         """
         state_B = self.state_B(canvas.tokens_BN)
         row_B = self._row(state_B.clamp_min(0))
-        first = self.stepper.first(canvas, self.root.step)
+        first = self.stepper.first(canvas, self.root.step, self.root.memory)
         view = self.stepper.view(first, self.before.rows(row_B))
         row_BP, column_BP, predicted_BP = self._find(row_B[:, None], view.positions_BP)
         prediction = places(self.prediction, row_BP, column_BP)

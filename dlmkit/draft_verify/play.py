@@ -17,7 +17,7 @@ from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.ledger import Audit
 from dlmkit.draft_verify.roles import DraftRun, Look
 from dlmkit.draft_verify.round import Round, RoundResult, Setting
-from dlmkit.draft_verify.stepper import Mark, Stepper
+from dlmkit.draft_verify.stepper import Stepper
 from dlmkit.draft_verify.verdict import Resolution, Verdict
 from dlmkit.draft_verify.verifier import Verifier
 from dlmkit.errors import StrategyError
@@ -82,7 +82,7 @@ class Play:
         return cls(
             procedure=procedure,
             canvas=canvas,
-            verifier=Verifier(stepper, Mark.none(canvas.start_B)),
+            verifier=Verifier.begin(stepper, canvas),
             run=procedure.draft.begin(setting),
             level_B=torch.full_like(canvas.start_B, start, dtype=torch.float64),
             shown_BN=canvas.tokens_BN,
@@ -156,12 +156,16 @@ class Play:
             yield record
         for refiner in self.procedure.refine:
             draft = refiner.refine(draft, start)
-        return draft
+        return draft.trimmed()
 
     def _look(self, draft: Draft, start: Round) -> Look:
         return self.procedure.view.look(draft, start) if draft.nodes else _only(self.canvas, draft)
 
     def _judged(self, draft: Draft, evidence: Evidence, start: Round) -> tuple[Verdict, Resolution]:
+        if not draft.nodes:  # parts are asked about drafts of something
+            nothing_BE = draft.valid_BE
+            verdict = Verdict(ok_BE=nothing_BE, token_BE=draft.token_BE)
+            return verdict, Resolution(keep_BE=nothing_BE, correct_BE=nothing_BE)
         verdict = self.procedure.judge.judge(draft, evidence, start)
         ok_BE = verdict.ok_BE & evidence.rated_BE & start.live_B[:, None]
         passed_BE = self.procedure.scope.limit(draft, ok_BE)
@@ -193,7 +197,9 @@ class Play:
     def _step_on(self, evidence: Evidence, rows_B: Tensor) -> Outcome:
         scratch = self.canvas.snapshot()
         scratch.done_B = scratch.done_B | ~rows_B
+        written_BN = self.canvas.tokens_BN
         outcome, mark = evidence.step_on(scratch)
+        self.verifier.settle(evidence, written_BN, outcome)
         self._commit(outcome.after_BN)
         self.canvas.done_B = self.canvas.done_B | (scratch.done_B & rows_B)
         self.verifier.past = mark.where(outcome.view.live_B, self.verifier.past)

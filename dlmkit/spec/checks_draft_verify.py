@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dlmkit.draft_verify.roles import Bridge, Drafter, Judge, Resolver, Scope, Sight
 from dlmkit.errors import DlmkitError
-from dlmkit.roles import Procedure, Strategy
+from dlmkit.roles import CachePolicy, Procedure, Strategy
 from dlmkit.spec.check import Check, Finding
 from dlmkit.spec.walk import first, procedures
 
@@ -137,9 +137,8 @@ def verifier_memory(root: Recipe) -> Iterator[Finding]:
     for procedure in procedures(root):
         verifier = procedure.part("verifier") if first(procedure, Judge) else None
         for part in verifier.walk() if verifier else ():
-            component = part.component
-            if isinstance(component, Strategy) and (component.state or component.role in _SERIAL):
-                why = "remembers earlier steps" if component.state else "needs steps in sequence"
+            why = _serial(part.component)
+            if why:
                 yield Finding(
                     part,
                     f"the verifier is asked about several states at once, and {_name(part)} {why}",
@@ -155,7 +154,15 @@ def verifier_memory(root: Recipe) -> Iterator[Finding]:
             )
 
 
-_SERIAL = ("cache", "revise", "length")
+def _serial(component: object) -> str | None:
+    """What keeps a part of the verifier from being asked out of sequence."""
+    if isinstance(component, CachePolicy):
+        return None if component.exact() else "keeps what other states have made outdated"
+    if isinstance(component, Strategy) and component.state:
+        return "remembers earlier steps"
+    if isinstance(component, Strategy) and component.role in ("revise", "length"):
+        return "changes what was decided before"
+    return None
 
 
 def revoking_drafter(root: Recipe) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ import torch
 from dlmkit.canvas import Canvas
 from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.round import Round
-from dlmkit.draft_verify.stepper import Mark, Stepper
+from dlmkit.draft_verify.stepper import Stepper
 from dlmkit.draft_verify.verifier import Verifier
 from dlmkit.need import Need
 from dlmkit.noise import Noise
@@ -40,6 +40,6 @@ def one_round(seed, view=None):
         schedule=Fixed(steps=4),
     )
     stepper = Stepper(alone(), Session(network), seed, Need(top=20, logits=True, entropy=True))
-    verifier = Verifier(stepper, Mark.none(canvas.start_B))
+    verifier = Verifier.begin(stepper, canvas)
     look = (view or EveryState()).look(draft, start)
     return draft, verifier.examine(draft, look, canvas, 0), start

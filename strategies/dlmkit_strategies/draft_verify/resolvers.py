@@ -20,10 +20,8 @@ def _leftmost(draft: Draft, where_BE: Tensor) -> Tensor:
     """The chosen entry furthest to the left in each row, of several the first, bool."""
     far = torch.iinfo(draft.position_BE.dtype).max
     position_BE = torch.where(where_BE, draft.position_BE, far)
-    first_BE = torch.zeros_like(where_BE)
-    if not where_BE.shape[1]:
-        return first_BE
-    return first_BE.scatter(1, position_BE.argmin(dim=1, keepdim=True), value=True) & where_BE
+    first_B1 = position_BE.argmin(dim=1, keepdim=True)
+    return torch.zeros_like(where_BE).scatter(1, first_B1, value=True) & where_BE
 
 
 @attrs.frozen
@@ -97,8 +95,7 @@ class Truncate(Resolver):
         """Keep a prefix by position."""
         far = torch.iinfo(draft.position_BE.dtype).max
         failed_BE = draft.valid_BE & ~passed_BE
-        first_B1 = torch.where(failed_BE, draft.position_BE, far)
-        first_B1 = torch.nn.functional.pad(first_B1, (0, 1), value=far).amin(dim=1, keepdim=True)
+        first_B1 = torch.where(failed_BE, draft.position_BE, far).amin(dim=1, keepdim=True)
         return Resolution(
             keep_BE=passed_BE & (draft.position_BE < first_B1),
             correct_BE=torch.zeros_like(passed_BE),

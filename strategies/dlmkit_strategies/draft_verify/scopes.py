@@ -67,8 +67,6 @@ class DeepestPath(Scope):
 
     def limit(self, draft: Draft, ok_BE: Tensor) -> Tensor:
         """The entries of one path."""
-        if not draft.nodes:
-            return ok_BE
         whole_BD = draft.whole(ok_BE) & draft.used_BD
         depth_BD = torch.where(whole_BD, draft.depth_BD, 0)
         best_B1 = depth_BD.argmax(dim=1, keepdim=True)

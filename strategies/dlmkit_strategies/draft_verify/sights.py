@@ -92,6 +92,7 @@ class Causal(Sight):
         return Look(
             tokens_BXN=tokens_BN[:, None],
             rates_BE=torch.zeros_like(draft.node_BE),
+            before_BX=torch.full_like(start.canvas.start_B, -1)[:, None],
             entries="causal",
         )
 

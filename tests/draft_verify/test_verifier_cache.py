@@ -1,0 +1,89 @@
+"""Caches of the verifier: kept for the state that a round led to, and exact."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dlmkit.canvas import Canvas
+from dlmkit.context import Context
+from dlmkit.draft_verify.play import Play
+from dlmkit.models.arch import AttentionPattern
+from dlmkit.need import Need
+from dlmkit.plan import Plan
+from dlmkit.session import Session
+from dlmkit_strategies.cache import BlockCausal
+from dlmkit_strategies.draft_verify import (
+    Causal,
+    Greedy,
+    NextToken,
+    NgramTable,
+    Prefix,
+    ReplaceFirst,
+)
+from tests.draft_verify.pieces import alone, drafter, networks, procedure, together
+
+BLOCKS = {"attention": AttentionPattern(kind="block-causal", block=4)}
+LEFT = {"attention": AttentionPattern(kind="causal"), "logit_shift": 1}
+GREEDY = {
+    "view": Causal(), "judge": Greedy(), "scope": Prefix(order="position"),
+    "resolve": ReplaceFirst(), "bonus": NextToken(),
+}  # fmt: skip
+CASES = {
+    "states of blocks": (BLOCKS, 4, drafter(), {}),
+    "own drafts of blocks": (BLOCKS, 4, drafter("verifier"), {}),
+    "tables on blocks": (BLOCKS, 4, NgramTable(), {}),
+    "text from the left": (LEFT, 1, drafter(length=1), GREEDY),
+    "tables from the left": (LEFT, 1, NgramTable(), GREEDY),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_exact_cache_of_the_verifier_changes_nothing(case):
+    """The same text in the same passes, over fewer positions."""
+    options, length, draft, parts = CASES[case]
+    for seed in range(3):
+        nets = networks(seed, **options)
+        found = {
+            cache: together(procedure(alone(length=length, cache=cache), draft, **parts), nets)
+            for cache in (None, BlockCausal())
+        }
+        plain, cached = found.values()
+        assert together(alone(length=length), nets).rows == plain.rows
+        assert plain.trace == cached.trace
+        counts = [each.executed["verifier"] for each in (plain, cached)]
+        assert counts[0].forwards == counts[1].forwards
+        assert counts[1].fed_positions < counts[0].fed_positions
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_stored_is_what_a_fresh_pass_computes(case):
+    """After every round, at every position that later passes may read."""
+    options, length, draft, parts = CASES[case]
+    nets, cache = networks(1, **options), BlockCausal()
+    pipeline = procedure(alone(length=length, cache=cache), draft, **parts)
+    canvas = Canvas.create([[3, 1, 4], [1, 5, 9, 2, 6]], 8, nets["verifier"].info.mask_id)
+    sessions = {name: Session(network) for name, network in nets.items()}
+    play = Play.begin(pipeline, Context(sessions, 0), canvas)
+    while play.goes_on():
+        for _ in play.round():
+            pass
+        stored_BN = play.verifier.memory.values[id(cache)]["stored"]
+        found, expected = play.verifier.stepper.session.store, fresh(nets["verifier"], canvas)
+        for one, other in zip(contents(found), contents(expected), strict=True):
+            assert torch.allclose(one[:, stored_BN], other[:, stored_BN], atol=1e-9)
+    assert stored_BN.any()
+
+
+def fresh(network, canvas):
+    """Keys and values of the canvas as it stands."""
+    session, plan = Session(network), Plan.full(canvas.tokens_BN, commit=True)
+    every_BP = canvas.columns_N.expand_as(canvas.tokens_BN)
+    session.predict([canvas.tokens_BN], canvas, every_BP, plan, Need())
+    return session.store
+
+
+def contents(store):
+    """Keys and values with rows and positions next to each other."""
+    both = (store.content.keys_YBGCE, store.content.values_YBGCE)
+    return [each.transpose(2, 3) for each in both]
