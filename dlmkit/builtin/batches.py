@@ -9,6 +9,7 @@ Legend: B rows, L sequence positions.
 from __future__ import annotations
 
 import random
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import attrs
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Batches"]
 
-MIXTURE = {"word problems": 0.24, "lists": 0.42, "choice": 0.06, "infill": 0.06}
+MIXTURE = {"word problems": 0.22, "lists": 0.48, "choice": 0.08, "infill": 0.06}
 """Share of every task among the examples; the rest are drills."""
+
+EASY = {"copy": 0.2, "reverse": 0.35, "insert": 0.5, "replace": 0.7}
+"""Share of the examples of easy kinds that are kept, so that the hard ones are practised more."""
 
 POOL_BATCHES = 16
 """Batches cut at once from one pool of examples, so that rows of a batch have like lengths."""
@@ -87,10 +91,12 @@ class Batches:
 
     def _example_rows(self, index: int, total: int) -> list[Row]:
         """Examples in the shares of the mixture; a whole text is all answer."""
+        rng = random.Random(f"easy {self._seed} {index}")  # noqa: S311 - examples, not secrets
         examples: list[Example] = []
         for task, share in MIXTURE.items():
             source = draw(TASKS[task], f"train {self._seed} {index} {task}", held_out=False)
-            examples += [next(source) for _ in range(round(total * share))]
+            hard = (each for each in source if rng.random() < EASY.get(each.kind, 1.0))
+            examples += islice(hard, round(total * share))
         prompts = ["" if e.whole_text else chat_prompt(e.prompt) for e in examples]
         encoded = zip(
             self._tokenizer.encode_batch(prompts),

@@ -27,10 +27,6 @@ _POOLS = {
 }
 
 
-_WHOLE_ITEMS = ("copy", "reverse", "insert")
-"""Operations that need not look inside a number of two digits."""
-
-
 def list_operation(rng: random.Random) -> Example:
     """One list operation with a random operation, item type and length."""
     operation = rng.choice(OPERATIONS)
@@ -44,8 +40,7 @@ def list_operation(rng: random.Random) -> Example:
 
 def _pool(rng: random.Random, operation: str) -> tuple[str, ...]:
     """What the items are drawn from; words are never sorted."""
-    names = ["digits", "digits", "letters"]
-    names += ["words"] * (operation != "sort") + ["numbers"] * (operation in _WHOLE_ITEMS)
+    names = ["digits", "digits", "digits", "numbers", "letters"] + ["words"] * (operation != "sort")
     return _POOLS[rng.choice(names)]
 
 
