@@ -58,19 +58,7 @@ class Play:
         Raises:
             StrategyError: the view means nothing under the verifier's attention.
         """
-        pipeline, view = procedure.verifier, procedure.view
-        session = context.session(pipeline.model)
-        problem = view.attention_problem(session.info.attention.kind)
-        if problem:
-            raise StrategyError(problem, hint="use another view, or another verifier")
-        need = Need.union(part.needs() for part in (procedure.draft, procedure.judge, view))
-        stepper = Stepper(
-            pipeline,
-            session,
-            context.seed,
-            need,
-            region=not (view.steps or need.shadow),
-        )
+        pipeline, stepper = procedure.verifier, _stepper(procedure, context)
         setting = Setting(
             context=context,
             canvas=canvas,
@@ -228,6 +216,17 @@ class Play:
         )
         self.shown_BN = self.canvas.tokens_BN
         return record
+
+
+def _stepper(procedure: DraftVerify, context: Context) -> Stepper:
+    """The verifier's pipeline with everything that the parts read of its predictions."""
+    view, session = procedure.view, context.session(procedure.verifier.model)
+    problem = view.attention_problem(session.info.attention.kind)
+    if problem:
+        raise StrategyError(problem, hint="use another view, or another verifier")
+    need = Need.union(part.needs() for part in (procedure.draft, procedure.judge, view))
+    region = not (view.steps or need.shadow)
+    return Stepper(procedure.verifier, session, context.seed, need, region=region)
 
 
 def _only(canvas: Canvas, draft: Draft) -> Look:
