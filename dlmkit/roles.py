@@ -203,9 +203,11 @@ class CachePolicy(Strategy):
 
     A position whose prediction a plan leaves out cannot be decided in that step; each live row
     must keep at least one that can.  What the methods below say depends on the options.
+    `by_layer` says that layers read or compute different positions; then nothing has shadows.
     """
 
     role = "cache"
+    by_layer: ClassVar[bool] = False
 
     @abstractmethod
     def plan(self, view: View) -> Plan:

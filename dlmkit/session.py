@@ -121,6 +121,11 @@ class Session:
         if plan.layer_steps is not None:
             alone = plan.shadow_BH is None and mixture is None and not need.taps
             inputs = self._stepped(inputs, plan.layer_steps, repeat, alone=alone)
+        if plan.shadow_BH is not None and plan.layers_BNY is not None:
+            raise EngineError(
+                "where layers read different positions, a token cannot be hidden from its shadow",
+                hint="use a cache whose layers read the same, such as dual",
+            )
         shadows = Shadows.of(plan, self.info)
         if shadows is not None:
             inputs = shadows.extend(inputs, ids_BN, canvas)

@@ -237,8 +237,9 @@ def lonely_layers(root: Recipe) -> Iterator[Finding]:
     """A cache lets layers choose positions, and something else is to be fed or told in a pass."""
     for cache, part, _ in _beside_caches(root):
         strategy, needs = part.component, part.component.needs()
-        more = needs.shadow or needs.taps or "mixed-inputs" in strategy.requires
-        if more and "layer-steps" in cache.component.requires:
+        more = needs.taps or "mixed-inputs" in strategy.requires
+        more = more and "layer-steps" in cache.component.requires
+        if more or (needs.shadow and cache.component.by_layer):
             yield Finding(
                 part,
                 f"{strategy.role} {strategy.name!r} has shadows or mixtures fed, or asks what "

@@ -180,3 +180,11 @@ def test_a_causal_network_has_no_shadows(canvas):
     with pytest.raises(EngineError, match="causal attention") as caught:
         run(network, canvas, shadowed(canvas, 2))
     assert "full or block-causal" in str(caught.value.hint)
+
+
+def test_shadows_where_layers_read_different_positions_are_refused(canvas):
+    """A token cannot be hidden from a query that reads other slots in each layer."""
+    layers_BNY = torch.ones(*canvas.tokens_BN.shape, 2, dtype=torch.bool)
+    plan = shadowed(canvas, 2, layers_BNY=layers_BNY, layers_width=3)
+    with pytest.raises(EngineError, match="hidden from its shadow"):
+        run(toy_network(), canvas, plan)

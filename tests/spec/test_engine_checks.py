@@ -45,8 +45,9 @@ def test_soft_masks_beside_a_cache_of_masks_are_refused():
 
 
 def test_shadows_beside_a_cache_of_layers_are_refused():
-    """Layer by layer, nothing else can be fed."""
+    """Layer by layer nothing else can be fed, nor a token hidden from its shadow."""
     wino = ["pipeline.revise=[unsupported]", "pipeline.max_steps=99"]
     cached = "pipeline.cache={use: dllm-cache, prompt_every: 1, answer_every: 1}"
     assert "cannot do layer by layer" in refusal(*wino, cached)
+    assert "cannot do layer by layer" in refusal(*wino, "pipeline.cache=sparse")
     assert load_spec("llada", [*wino, "pipeline.cache=prompt"])

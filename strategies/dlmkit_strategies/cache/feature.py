@@ -33,6 +33,7 @@ class FeatureCache(CachePolicy):
     """
 
     name = "dllm-cache"
+    by_layer = True
     requires = frozenset({"layer-steps"})
 
     prompt_every: int = option(

@@ -41,6 +41,7 @@ class Sparse(CachePolicy):
 
     name = "sparse"
     need = Need(taps=frozenset({"relevance"}))
+    by_layer = True
     requires = frozenset({"attention-taps"})
     state: ClassVar[tuple[StateField, ...]] = (StateField("kept", "bool", 0, dims="BNY"),)
 
