@@ -135,16 +135,6 @@ class Ledger:
         """Decided tokens over passes of the verifier (TPF_v)."""
         return self.committed / max(self.forwards["verify"], 1)
 
-    def weighted_forwards(self, ratio: float, row_cost: float = 1.0) -> float:
-        """Passes in units of a verifier's pass over one canvas.
-
-        `ratio` is the cost of a drafter's pass in that unit; each further canvas in a verifier's
-        pass adds `row_cost`, 0 where rows are free and 1 where each costs a pass.
-        """
-        passes = self.forwards["verify"]
-        further = self.rows["verify"] - passes
-        return ratio * self.forwards["draft"] + passes + row_cost * further
-
     def as_json(self) -> dict[str, Any]:
         """The stable machine-readable form."""
         return {
