@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from dlmkit_strategies.autoregressive.beam_search import BeamSearch
+from dlmkit_strategies.autoregressive.superposed import Superposed
 
-__all__ = ["BeamSearch"]
+__all__ = ["BeamSearch", "Superposed"]

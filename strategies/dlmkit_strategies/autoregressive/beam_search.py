@@ -6,8 +6,7 @@ Legend: B rows, R beams, W beams of a group, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import count
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 import torch
@@ -16,18 +15,15 @@ from torch import Tensor
 from dlmkit.bounds import at_least
 from dlmkit.canvas import Canvas
 from dlmkit.component import option
-from dlmkit.context import Context
-from dlmkit.errors import EngineError
-from dlmkit.records import StepRecord
-from dlmkit.roles import Procedure
-from dlmkit.view import BlockSpan
+from dlmkit.session import Session
 from dlmkit_strategies.autoregressive.beams import Beams
+from dlmkit_strategies.autoregressive.search import Search
 
 __all__ = ["BeamSearch"]
 
 
 @attrs.frozen(kw_only=True)
-class BeamSearch(Procedure):
+class BeamSearch(Search):
     """Keep the likeliest texts in every pass; groups choose in turn, and avoid each other.
 
     A group keeps its W = beams / groups texts of largest log-probability, where each token costs
@@ -38,10 +34,7 @@ class BeamSearch(Procedure):
     """
 
     name = "beam-search"
-    requires: ClassVar[frozenset[str]] = frozenset({"causal"})
 
-    model: str = option("main", doc="name of the network in `models`")
-    beams: int = option(4, doc="texts that are kept", check=at_least(1))
     groups: int = option(1, doc="groups of beams; divides `beams`", check=at_least(1))
     diversity: float = option(
         0.5, doc="what a token costs for each earlier choice of it, in nats", check=at_least(0)
@@ -53,50 +46,12 @@ class BeamSearch(Procedure):
         if options["beams"] % options["groups"]:
             yield "groups", "must divide `beams`", "change one of them"
 
-    def home(self) -> str:
-        """The only model there is."""
-        return self.model
+    def begin(self, canvas: Canvas, session: Session) -> Beams:
+        """Rows of their own for every beam."""
+        return Beams.begin(canvas, session, self.beams, self.beams // self.groups)
 
-    def steps(self, context: Context, canvas: Canvas) -> Iterator[StepRecord]:
-        """Decode the canvas in place; it holds the best text so far after each pass.
-
-        Raises:
-            EngineError: the network is not causal.
-        """
-        session = context.session(self.model)
-        if session.info.attention.kind != "causal":
-            raise EngineError(
-                f"beam search is for causal networks; this one's attention is "
-                f"{session.info.attention.kind}",
-                hint="use an autoregressive model, for example builtin/guide",
-            )
-        found = Beams.begin(canvas, session, self.beams, self.beams // self.groups)
-        for step in count():
-            open_BN = canvas.masked_BN & canvas.undone_B1
-            live_B = open_BN.any(dim=1)
-            if not bool(live_B.any()):
-                return
-            last = canvas.tokens_BN.shape[1] - 1
-            place_B = torch.where(open_BN, canvas.columns_N, last).amin(dim=1)
-            before_BN = canvas.tokens_BN
-            logp_RBV = found.predict(canvas, place_B, live_B)
-            found.extend(*self._choose(found.score_RB, logp_RBV), logp_RBV, place_B)
-            found.write_best(canvas, live_B, step)
-            yield StepRecord(
-                step=step,
-                network=self.model,
-                counts=session.counts,
-                before_BN=before_BN,
-                after_BN=canvas.tokens_BN,
-                positions_BP=place_B[:, None],
-                proposals_BP=canvas.tokens_BN.gather(1, place_B[:, None]),
-                confidence_BP=found.best(found.gain_RB).exp()[:, None],
-                live_B=live_B,
-                block=BlockSpan(place_B, place_B + 1, place_B - canvas.start_B, 1),
-            )
-
-    def _choose(self, score_RB: Tensor, logp_RBV: Tensor) -> tuple[Tensor, Tensor]:
-        """The beam that each new beam continues, and with which token."""
+    def choose(self, score_RB: Tensor, logp_RBV: Tensor) -> tuple[Tensor, Tensor]:
+        """The best of each group in turn."""
         width = self.beams // self.groups
         total_RBV = score_RB[..., None] + logp_RBV
         vocabulary = total_RBV.shape[-1]

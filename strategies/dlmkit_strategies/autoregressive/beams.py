@@ -5,6 +5,8 @@ Legend: B rows, N canvas positions, R beams, V vocabulary.
 
 from __future__ import annotations
 
+from typing import Self
+
 import attrs
 import torch
 from torch import Tensor
@@ -33,7 +35,7 @@ class Beams:
     stored_BN: Tensor
 
     @classmethod
-    def begin(cls, canvas: Canvas, session: Session, beams: int, width: int) -> Beams:
+    def begin(cls, canvas: Canvas, session: Session, beams: int, width: int) -> Self:
         """Equal beams, of which only the first of each `width` counts."""
         rows, device = len(canvas.tokens_BN), canvas.tokens_BN.device
         first_R = torch.arange(beams, device=device) % width == 0
@@ -79,8 +81,9 @@ class Beams:
         tokens_RBN = self.tokens_RBN[parent_RB, rows_B]
         self.tokens_RBN = tokens_RBN.scatter(2, place_RB1, token_RB[..., None])
         self.ended_RB = self.ended_RB.gather(0, parent_RB) | torch.isin(token_RB, self._ends())
-        if self.session.store is not None:
-            self.session.store.reorder((parent_RB * rows + rows_B).flatten())
+        store = self.session.store
+        if store is not None and len(store.tag_BN) == beams * rows:
+            store.reorder((parent_RB * rows + rows_B).flatten())
 
     def write_best(self, canvas: Canvas, live_B: Tensor, step: int) -> None:
         """Let the canvas hold the best text of each row; to its end, where that text has ended.

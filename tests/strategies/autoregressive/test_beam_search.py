@@ -142,5 +142,5 @@ def test_other_networks_are_refused():
     """Beams of a network that looks ahead would mean nothing."""
     session = Session(toy_network())
     canvas = Canvas.create([[1]], 2, 23)
-    with pytest.raises(EngineError, match="beam search is for causal networks"):
+    with pytest.raises(EngineError, match="beam-search is for causal networks"):
         next(iter(BeamSearch().steps(Context({"main": session}), canvas)))
