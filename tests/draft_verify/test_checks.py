@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
+from dlmkit.errors import RequestError
 from dlmkit.spec import SpecError, load_spec
+from dlmkit.testing.toy import toy_network
+from tests.draft_verify.pieces import procedure, together
 
 GOOD = """dlmkit: pipeline/1
 name: good
@@ -114,3 +118,13 @@ def test_unlike_vocabularies_need_a_bridge(fixtures):
     assert "draft-vocabulary" == found.check
     assert (10, 23) == (found.mark.line, found.mark.column)
     assert "carry the text across: `bridge: retokenize`" == found.hint
+
+
+@pytest.mark.parametrize("vocabulary", [20, 24], ids=["sizes", "masks"])
+def test_unlike_models_are_refused_before_they_draft(vocabulary):
+    """Also where nothing was known of them when the spec was checked."""
+    drafting = toy_network(1, vocabulary=vocabulary)
+    drafting.info = attrs.evolve(drafting.info, mask_id=7)
+    nets = {"verifier": toy_network(0), "drafter": drafting}
+    with pytest.raises(RequestError, match="carry the text between them"):
+        together(procedure(), nets)

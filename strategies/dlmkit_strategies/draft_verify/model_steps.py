@@ -58,14 +58,15 @@ class ModelSteps(Drafter):
         """
         if setting.bridge is not None:
             return BridgedSteps(self.pipeline, setting, setting.bridge, self.recall)
-        sizes = [
-            setting.context.session(model).info.vocab_size
-            for model in (self.pipeline.model, setting.verifier.model)
-        ]
-        if sizes[0] != sizes[1]:
+        drafter = setting.context.session(self.pipeline.model).info
+        verifier = setting.context.session(setting.verifier.model).info
+        sizes = drafter.vocab_size, verifier.vocab_size
+        masks = drafter.mask_id, setting.canvas.mask_id
+        if sizes[0] != sizes[1] or (masks[0] is not None and masks[0] != masks[1]):
+            what, values = ("tokens", sizes) if sizes[0] != sizes[1] else ("as its mask", masks)
             raise RequestError(
-                f"drafter '{self.pipeline.model}' has {sizes[0]} tokens, verifier "
-                f"'{setting.verifier.model}' {sizes[1]}",
+                f"drafter '{self.pipeline.model}' has {values[0]} {what}, verifier "
+                f"'{setting.verifier.model}' {values[1]}",
                 hint="carry the text between them: `bridge: retokenize`",
             )
         return PipelineRun(self.pipeline, self.recall, setting)
