@@ -156,12 +156,12 @@ def weights() -> str:
     return hashlib.sha256(b"".join(each.read_bytes() for each in files)).hexdigest()
 
 
-def known(prompts: int) -> dict[str, Entry]:
+def known(prompts: int, verifier: str) -> dict[str, Entry]:
     """Earlier entries that still hold: of the same weights and prompts."""
     if not DATA.exists():
         return {}
     old = read()
-    if (old.weights, old.seed, old.prompts) != (weights(), SEED, prompts):
+    if (old.weights, old.seed, old.prompts) != (verifier, SEED, prompts):
         return {}
     return {each.name: each for each in (*old.presets, *old.combinations)}
 
@@ -183,7 +183,8 @@ def main(prompts: int, threads: int, only: tuple[str, ...]) -> None:
     torch.set_num_threads(threads)
     presets = [(name, name, shortened(name)) for name in sorted(get_plugins().presets)]
     pairs = [(name, "llada", changes) for name, changes in combinations()]
-    old, found = known(prompts), {}
+    verifier = weights()
+    old, found = known(prompts, verifier), {}
     columns = TextColumn("{task.description:30}"), BarColumn(), MofNCompleteColumn()
     console = Console(stderr=True)
     with Progress(
@@ -195,19 +196,24 @@ def main(prompts: int, threads: int, only: tuple[str, ...]) -> None:
             entry = old.get(name)
             keep = name not in only if only and entry else _current(entry, preset, changes)
             found[name] = entry if keep else measured(name, preset, changes, prompts)
-            _save(prompts, old | found, [each[0] for each in presets], [each[0] for each in pairs])
+            names = [each[0] for each in presets], [each[0] for each in pairs]
+            _save(verifier, prompts, old | found, *names)
             bar.advance(task)
 
 
 def _save(
-    prompts: int, found: dict[str, Entry | None], presets: list[str], pairs: list[str]
+    verifier: str,
+    prompts: int,
+    found: dict[str, Entry | None],
+    presets: list[str],
+    pairs: list[str],
 ) -> None:
     def entries(names: list[str]) -> tuple[Entry, ...]:
         return tuple(entry for name in names if (entry := found.get(name)) is not None)
 
     write(
         Measurements(
-            weights=weights(),
+            weights=verifier,
             seed=SEED,
             gen_length=GEN_LENGTH,
             prompts=prompts,
