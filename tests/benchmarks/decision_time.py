@@ -1,9 +1,9 @@
 """Time that each rule takes to decide one step, from predictions that are already there.
 
 One row, a block of 32 positions, a vocabulary of 126464 tokens, two CPU threads.  The bar is
-1.5 ms for a call of `select`, `guard`, `decide`, `revise` or `resize`, with `advance` where the rule has a
-memory.  Rules that read full logits are listed with what they cost, and have no bar.  Prints the
-medians as JSON; exits with 1 where a rule without logits exceeds the bar.
+1.5 ms for a call of `select`, `guard`, `decide`, `revise` or `resize`, with `advance` where the
+rule has a memory.  Rules that read full logits are listed with what they cost, and have no bar.
+Prints the medians as JSON; exits with 1 where a rule without logits exceeds the bar.
 
     python tests/benchmarks/decision_time.py
 
