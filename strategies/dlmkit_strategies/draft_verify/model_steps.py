@@ -61,8 +61,8 @@ class ModelSteps(Drafter):
         drafter = setting.context.session(self.pipeline.model).info
         verifier = setting.context.session(setting.verifier.model).info
         sizes = drafter.vocab_size, verifier.vocab_size
-        masks = drafter.mask_id, setting.canvas.mask_id
-        if sizes[0] != sizes[1] or (masks[0] is not None and masks[0] != masks[1]):
+        masks = drafter.mask_id, verifier.mask_id
+        if sizes[0] != sizes[1] or (None not in masks and masks[0] != masks[1]):
             what, values = ("tokens", sizes) if sizes[0] != sizes[1] else ("as its mask", masks)
             raise RequestError(
                 f"drafter '{self.pipeline.model}' has {values[0]} {what}, verifier "
