@@ -10,7 +10,7 @@ from dlmkit.testing.conformance import BrokenPromiseError, conformance_cases
 from dlmkit.testing.conformance.cases import BY_ROLE, DECLARED, LOOPED, PURE
 from dlmkit.testing.conformance.running import procedure_promises
 from dlmkit.testing.plain import PLAIN
-from tests.testing.bad_procedures import BAD
+from tests.testing.bad_lengths import BAD
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from dlmkit.spec import Document, load_spec
 from dlmkit.spec.write import to_yaml
 from dlmkit.testing.generators import canvases, components, logits, pipelines, predictions, views
 from dlmkit.testing.plain import PLAIN
+from dlmkit.testing.plain_drafting import PLAIN_DRAFTING
 from dlmkit.testing.toy import toy_network
 from dlmkit_strategies.confidence import Margin, Probability
 from dlmkit_strategies.sample import Greedy
@@ -23,7 +24,7 @@ from tests.core.runs import run
 
 OFFERED = (Probability, Margin, Greedy, TopK, Quota, Threshold)
 OFFER = Plugins(pluggy.PluginManager("dlmkit"))
-for each in (Denoise, *PLAIN, *OFFERED):
+for each in (Denoise, *PLAIN, *PLAIN_DRAFTING, *OFFERED):
     OFFER.registry.add(each, "dlmkit")
 
 
