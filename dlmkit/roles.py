@@ -332,11 +332,12 @@ class CommitGuard(Strategy):
     """Changes a selection, for example to keep a minimum or a maximum.
 
     `binding` says that it answers for the finished text, so that nothing may commit or write
-    tokens behind its back.
+    tokens behind its back; `drops` that it may take a part of a selection back.
     """
 
     role = "guard"
     binding: ClassVar[bool] = False
+    drops: ClassVar[bool] = False
 
     @abstractmethod
     def guard(self, commit_BP: Tensor, confidence_BP: Tensor, view: View) -> Tensor:

@@ -1,12 +1,12 @@
-"""A check of commit guards that answer for the finished text."""
+"""Checks of commit guards: of those that answer for the text, and of those that drop commits."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dlmkit.roles import CommitGuard, EarlyExit, LengthController, Reviser
+from dlmkit.roles import CommitGuard, EarlyExit, LengthController, Reviser, TransferRule
 from dlmkit.spec.check import Check, Finding
-from dlmkit.spec.walk import own, procedures
+from dlmkit.spec.walk import first, own, procedures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +36,28 @@ def bypassed_guard(root: Recipe) -> Iterator[Finding]:
             yield Finding(procedure, message, "leave max_steps out", "max_steps")
 
 
+def unkept_plan(root: Recipe) -> Iterator[Finding]:
+    """A rule plans the steps of a block, and a guard takes back what they should decide."""
+    for procedure in procedures(root):
+        rule = first(procedure, TransferRule)
+        for part in own(procedure, CommitGuard):
+            if rule is not None and rule.component.may_wait and part.component.drops:
+                yield Finding(
+                    part,
+                    f"guard {part.component.name!r} drops commits, but transfer rule "
+                    f"{rule.component.name!r} must decide everything by its last step",
+                    "use a transfer rule that looks at every step anew, such as threshold or top-k",
+                )
+
+
 def _bypasses(component: Component) -> bool:
     if isinstance(component, Reviser):
         return not component.reopens
     return isinstance(component, EarlyExit | LengthController)
 
 
-GUARD_CHECKS = (Check("bypassed-guard", "error", bypassed_guard),)
+GUARD_CHECKS = (
+    Check("bypassed-guard", "error", bypassed_guard),
+    Check("kept-steps", "error", unkept_plan),
+)
 """The checks of this module."""

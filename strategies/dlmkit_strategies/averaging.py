@@ -85,6 +85,7 @@ class Unchanged(CommitGuard):
     """
 
     name = "unchanged"
+    drops = True
     history = True
     state = (StateField("token_BN", "int64", -1), StateField("same_BN", "int64", 0))
 

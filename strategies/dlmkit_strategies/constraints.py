@@ -97,6 +97,7 @@ class MatchingGuard(CommitGuard):
     """
 
     name = "matching"
+    drops = True
     need = Need(logits=True)
     binding = True
 

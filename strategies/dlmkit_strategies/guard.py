@@ -42,6 +42,7 @@ class AtMost(CommitGuard):
     """
 
     name = "at-most"
+    drops = True
 
     count: int = option(20, doc="most commits in each step and row", check=at_least(1))
 
@@ -60,6 +61,7 @@ class Spaced(CommitGuard):
     """
 
     name = "spaced"
+    drops = True
 
     gap: int = option(2, doc="smallest distance of two commits, in positions", check=at_least(1))
 

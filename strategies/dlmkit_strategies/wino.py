@@ -34,6 +34,7 @@ class AtMostShare(CommitGuard):
     """
 
     name = "at-most-share"
+    drops = True
 
     share: float = option(0.7, doc="share of the masks", check=(above(0), at_most(1)))
     least: int = option(5, doc="smallest bound", check=at_least(1))
