@@ -65,7 +65,9 @@ class Forecast:
             view.predicted_BP,
             mixture=self._mixture(view),
         )
-        prediction = attrs.evolve(self._finished(predictions, view), taps=predictions[0].taps)
+        prediction = self._finished(predictions, view)
+        if predictions[0].taps is not None:
+            prediction = attrs.evolve(prediction, taps=predictions[0].taps)
         shadows = [each.shadow for each in predictions if each.shadow is not None]
         if shadows:
             prediction = attrs.evolve(prediction, shadow=self._finished(shadows, view))

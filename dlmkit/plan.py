@@ -8,6 +8,7 @@ Legend: B rows, N canvas positions, P window positions, Q fed positions, H shado
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import attrs
@@ -64,7 +65,7 @@ class Plan:
     def full(cls, tokens_BN: Tensor, *, commit: bool = False) -> Plan:
         """Compute every position and read nothing; with `commit`, store everything."""
         rows, columns = tokens_BN.shape
-        feed_BQ = torch.arange(columns, device=tokens_BN.device).expand(rows, columns)
+        feed_BQ = _every_column(rows, columns, tokens_BN.device)
         keep_BQ = torch.ones_like(feed_BQ, dtype=torch.bool) if commit else None
         return cls(feed_BQ=feed_BQ, commit_BQ=keep_BQ, whole=True)
 
@@ -160,3 +161,9 @@ class Plan:
         if where_BQ is None:
             return self.feed_BQ if otherwise else torch.full_like(self.feed_BQ, columns)
         return torch.where(where_BQ, self.feed_BQ, columns)
+
+
+@lru_cache(maxsize=8)
+def _every_column(rows: int, columns: int, device: torch.device) -> Tensor:
+    """All positions of every row in order, `feed_BQ`; the same in each step of a decode."""
+    return torch.arange(columns, device=device).expand(rows, columns)

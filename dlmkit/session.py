@@ -10,6 +10,7 @@ Legend: B rows, N canvas positions, P window positions, Q fed positions, H shado
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import attrs
@@ -76,7 +77,7 @@ class Session:
         """What was executed."""
         return self._account.counts
 
-    @property
+    @cached_property
     def info(self) -> NetworkInfo:
         """Facts about the network, with the tokenizer of its checkpoint."""
         info = self.network.info
