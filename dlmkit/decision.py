@@ -131,10 +131,10 @@ class Decision:
             last_B = view.block_step_B + 1 >= (view.steps_per_block or 1)
             stuck_B = last_B & (view.eligible_BP & ~commit_BP).any(dim=1)
         else:
-            committing_B, deciding_B = commit_BP.any(dim=1), view.live_B
-            if torch.equal(committing_B, deciding_B):
+            committing_B = commit_BP.any(dim=1)
+            if torch.equal(committing_B, view.deciding_B):
                 return
-            stuck_B = deciding_B & ~committing_B
+            stuck_B = view.deciding_B & ~committing_B
         if bool(stuck_B.any()):
             raise StrategyError(
                 f"transfer rule '{self.transfer.name}' made no progress in step {view.step}, "

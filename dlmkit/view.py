@@ -150,10 +150,14 @@ class View:
         return open_BP if self.predicted_BP is None else open_BP & self.predicted_BP
 
     @cached_property
+    def deciding_B(self) -> Tensor:
+        """Rows with something left to decide in their block, bool."""
+        return self.eligible_BP.any(dim=1)
+
+    @cached_property
     def live_B(self) -> Tensor:
         """Rows with something left to decide in their block, or to revise there, bool."""
-        deciding_B = self.eligible_BP.any(dim=1)
-        return deciding_B if self.held_B is None else deciding_B | self.held_B
+        return self.deciding_B if self.held_B is None else self.deciding_B | self.held_B
 
     @cached_property
     def progress_B(self) -> Tensor:
