@@ -97,6 +97,11 @@ class Draft:
         return reach_BDD > 0
 
     @cached_property
+    def before_BX(self) -> Tensor:
+        """The state each state starts from, int64; none (-1) for the canvas."""
+        return torch.nn.functional.pad(self.parent_BD + 1, (1, 0), value=-1)
+
+    @cached_property
     def depth_BD(self) -> Tensor:
         """Nodes on the path to each node, itself included: its draft position, from 1."""
         return self.reach_BDD.sum(dim=2)

@@ -141,6 +141,15 @@ class Look:
     before_BX: Tensor | None = None
     entries: Literal["masked", "hidden", "causal", "seen"] = "masked"
 
+    @classmethod
+    def of_states(cls, draft: Draft, start: Round) -> Look:
+        """The canvas and every node of a draft, each a row of the pass."""
+        return cls(
+            tokens_BXN=draft.states(start.canvas),
+            rates_BE=draft.of_nodes(draft.parent_BD) + 1,
+            before_BX=draft.before_BX,
+        )
+
 
 class Sight(Part):
     """Which states the verifier is shown.

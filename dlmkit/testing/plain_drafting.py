@@ -132,12 +132,7 @@ class StepByStep(Sight):
 
     def look(self, draft: Draft, start: Round) -> Look:
         """One row for each."""
-        root_B1 = torch.full_like(start.canvas.start_B, -1)[:, None]
-        return Look(
-            tokens_BXN=draft.states(start.canvas),
-            rates_BE=draft.of_nodes(draft.parent_BD) + 1,
-            before_BX=torch.cat((root_B1, draft.parent_BD + 1), dim=1),
-        )
+        return Look.of_states(draft, start)
 
 
 @attrs.frozen

@@ -5,12 +5,12 @@ Legend: B rows, E entries.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import reduce
 from typing import TYPE_CHECKING
 
 import attrs
-import torch
 
 from dlmkit.component import option
 from dlmkit.draft_verify.roles import Judge
@@ -18,6 +18,8 @@ from dlmkit.draft_verify.verdict import Verdict
 from dlmkit.need import Need
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from dlmkit.draft_verify.draft import Draft
     from dlmkit.draft_verify.evidence import Evidence
     from dlmkit.draft_verify.round import Round
@@ -29,10 +31,24 @@ def _two_or_more(members: Sequence[Judge]) -> str | None:
     return None if len(members) >= 2 else "must have at least two members"
 
 
+@attrs.frozen
 class _Panel(Judge):
     """What the members declare, together; what they write, the first one says."""
 
-    of: tuple[Judge, ...]
+    of: tuple[Judge, ...] = option(
+        doc="the judges; the first one's tokens are written", check=_two_or_more
+    )
+
+    @staticmethod
+    @abstractmethod
+    def together(one: Tensor, other: Tensor) -> Tensor:
+        """What two verdicts come to, bool."""
+
+    def judge(self, draft: Draft, evidence: Evidence, start: Round) -> Verdict:
+        """What the verdicts of all members come to."""
+        verdicts = [member.judge(draft, evidence, start) for member in self.of]
+        ok_BE = reduce(self.together, (verdict.ok_BE for verdict in verdicts))
+        return Verdict(ok_BE=ok_BE, token_BE=verdicts[0].token_BE)
 
     @property
     def needs_steps(self) -> bool:  # type: ignore[override] # here it depends on the members
@@ -65,15 +81,10 @@ class AnyJudge(_Panel):
 
     name = "any"
 
-    of: tuple[Judge, ...] = option(
-        doc="the judges; the first one's tokens are written", check=_two_or_more
-    )
-
-    def judge(self, draft: Draft, evidence: Evidence, start: Round) -> Verdict:
+    @staticmethod
+    def together(one: Tensor, other: Tensor) -> Tensor:
         """The union of the verdicts."""
-        verdicts = [member.judge(draft, evidence, start) for member in self.of]
-        ok_BE = reduce(torch.logical_or, (verdict.ok_BE for verdict in verdicts))
-        return Verdict(ok_BE=ok_BE, token_BE=verdicts[0].token_BE)
+        return one | other
 
 
 @attrs.frozen
@@ -82,12 +93,7 @@ class AllJudges(_Panel):
 
     name = "all"
 
-    of: tuple[Judge, ...] = option(
-        doc="the judges; the first one's tokens are written", check=_two_or_more
-    )
-
-    def judge(self, draft: Draft, evidence: Evidence, start: Round) -> Verdict:
+    @staticmethod
+    def together(one: Tensor, other: Tensor) -> Tensor:
         """The intersection of the verdicts."""
-        verdicts = [member.judge(draft, evidence, start) for member in self.of]
-        ok_BE = reduce(torch.logical_and, (verdict.ok_BE for verdict in verdicts))
-        return Verdict(ok_BE=ok_BE, token_BE=verdicts[0].token_BE)
+        return one & other

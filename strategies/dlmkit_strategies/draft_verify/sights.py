@@ -111,9 +111,4 @@ class EveryState(Sight):
 
     def look(self, draft: Draft, start: Round) -> Look:
         """One row more than there are nodes."""
-        root_B1 = torch.full_like(start.canvas.start_B, -1)[:, None]
-        return Look(
-            tokens_BXN=draft.states(start.canvas),
-            rates_BE=draft.of_nodes(draft.parent_BD) + 1,
-            before_BX=torch.cat((root_B1, draft.parent_BD + 1), dim=1),
-        )
+        return Look.of_states(draft, start)
