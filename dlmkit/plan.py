@@ -114,7 +114,10 @@ class Plan:
     def predicted_BP(self, positions_BP: Tensor, logit_shift: int, columns: int) -> Tensor:
         """Which of these positions get a prediction from the positions that are fed, bool."""
         source_BP = (positions_BP - logit_shift).clamp_min(0)
-        return self.computed_BN(columns).gather(1, source_BP)
+        computed_BN = self.computed_BN(columns)
+        if self.layer_steps is not None and self.layer_steps.predict_BN is not None:
+            computed_BN = computed_BN & self.layer_steps.predict_BN
+        return computed_BN.gather(1, source_BP)
 
     def trimmed(self) -> Plan:
         """Cut filler that no row needs.

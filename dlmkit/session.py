@@ -216,11 +216,7 @@ class Session:
                 "cache policy chooses positions layer by layer",
                 hint="use the torch engine without `compile`, or another cache, such as dual",
             )
-        repeated = LayerSteps(
-            refresh_BN=_repeat(steps.refresh_BN, repeat),
-            adapt_BN=_repeat(steps.adapt_BN, repeat),
-            count_B=_repeat(steps.count_B, repeat),
-        )
+        repeated = steps.repeated(repeat)
         return attrs.evolve(inputs, layer_steps=repeated, features=self.features)
 
     def _mixed(

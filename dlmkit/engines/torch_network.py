@@ -93,7 +93,7 @@ class TorchNetwork:
             inputs.features,
         )
         pack, logits_BSV = self._scores(hidden_BND, inputs, need)
-        keys, values = features.keys_YBGNE[:, :, :, :-1], features.values_YBGNE[:, :, :, :-1]
+        keys, values = features.keys_YBGME[:, :, :, :-1], features.values_YBGME[:, :, :, :-1]
         return NetworkOutput(
             pack=pack,
             logits_BSV=logits_BSV,

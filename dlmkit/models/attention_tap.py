@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dlmkit.models.layers import widen
 
-__all__ = ["AttentionTap"]
+__all__ = ["AttentionTap", "mean_weights"]
 
 
 class AttentionTap:
@@ -33,7 +33,7 @@ class AttentionTap:
     ) -> None:
         """Take note of one layer: rotated queries, the fed keys, and all keys."""
         if self.weights:
-            self._attention.append(_mean_weights(q_BHQE, keys_BGKE, mask_B1QK))
+            self._attention.append(mean_weights(q_BHQE, keys_BGKE, mask_B1QK))
         if self.watch_BQ is not None:
             self._relevance.append(_relevance(q_BHQE, fresh_BGQE, self.watch_BQ))
 
@@ -48,8 +48,11 @@ class AttentionTap:
         return torch.stack(self._relevance) if self._relevance else None
 
 
-def _mean_weights(q_BHQE: Tensor, keys_BGKE: Tensor, mask_B1QK: Tensor | None) -> Tensor:
-    """One group of heads at a time, so that the widest tensor is `[B, H / G, Q, K]`."""
+def mean_weights(q_BHQE: Tensor, keys_BGKE: Tensor, mask_B1QK: Tensor | None) -> Tensor:
+    """Attention weights, mean over the heads, `[B, Q, K]`; float32 at least.
+
+    One group of heads at a time, so that the widest tensor is `[B, H / G, Q, K]`.
+    """
     size = q_BHQE.shape[1] // keys_BGKE.shape[1]
     sums = []
     for group in range(keys_BGKE.shape[1]):

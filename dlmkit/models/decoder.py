@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that every torch reader knows
 
+from dlmkit.models.attend import Pair, appended, attend, of_layer
 from dlmkit.models.attention_tap import AttentionTap
 from dlmkit.models.layers import Embedding, GatedMLP, Linear, RMSNorm
 from dlmkit.models.moe import SparseMLP
@@ -46,14 +47,13 @@ class Attention(nn.Module):
         x_BQD: Tensor,
         angles: Angles,
         mask_B1QK: Tensor | None,
-        past: tuple[Tensor, Tensor] | None,
+        past: Pair | None,
         tap: AttentionTap | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Attend; return the output and the fresh, rotated keys and the values."""
         q_BHQE, k_BGQE = self.queries_and_keys(x_BQD, angles)
         v_BGQE = self.values(x_BQD)
-        keys_BGKE = k_BGQE if past is None else torch.cat((past[0], k_BGQE), dim=2)
-        values_BGKE = v_BGQE if past is None else torch.cat((past[1], v_BGQE), dim=2)
+        keys_BGKE, values_BGKE = appended(past, k_BGQE, v_BGQE)
         if tap is not None:
             tap.note(q_BHQE, k_BGQE, keys_BGKE, mask_B1QK)
         return self.attend(q_BHQE, keys_BGKE, values_BGKE, mask_B1QK), k_BGQE, v_BGQE
@@ -75,14 +75,7 @@ class Attention(nn.Module):
         self, q_BHQE: Tensor, keys_BGKE: Tensor, values_BGKE: Tensor, mask_B1QK: Tensor | None
     ) -> Tensor:
         """Mix the values that the queries attend to, and project them back, `mixed_BQD`."""
-        mixed_BHQE = F.scaled_dot_product_attention(
-            q_BHQE,
-            keys_BGKE,
-            values_BGKE,
-            attn_mask=mask_B1QK,
-            enable_gqa=self.kv_heads != self.heads,
-        )
-        out_BQD: Tensor = self.o_proj(mixed_BHQE.transpose(1, 2).flatten(2))
+        out_BQD: Tensor = self.o_proj(attend(q_BHQE, keys_BGKE, values_BGKE, mask_B1QK))
         return out_BQD
 
     def _split(self, x_BQD: Tensor, heads: int) -> Tensor:
@@ -106,7 +99,7 @@ class Layer(nn.Module):
         x_BQD: Tensor,
         angles: Angles,
         mask_B1QK: Tensor | None,
-        past: tuple[Tensor, Tensor] | None,
+        past: Pair | None,
         tap: AttentionTap | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the new residual stream and this layer's fresh keys and values."""
@@ -156,11 +149,7 @@ class Decoder(TextModule):
         angles = self.model.rotary(positions_BQ, x_BQD.dtype)
         fresh_k, fresh_v = [], []
         for index, layer in enumerate(self.model.layers):
-            past = (
-                None
-                if past_k_YBGCE is None or past_v_YBGCE is None
-                else (past_k_YBGCE[index], past_v_YBGCE[index])
-            )
+            past = of_layer(past_k_YBGCE, past_v_YBGCE, index)
             x_BQD, k_BGQE, v_BGQE = layer(x_BQD, angles, mask_B1QK, past, tap)
             fresh_k.append(k_BGQE)
             fresh_v.append(v_BGQE)

@@ -156,6 +156,8 @@ def verifier_memory(root: Recipe) -> Iterator[Finding]:
 
 def _serial(component: object) -> str | None:
     """What keeps a part of the verifier from being asked out of sequence."""
+    if isinstance(component, CachePolicy) and "layer-steps" in component.requires:
+        return "runs each layer on what it gave for one state"
     if isinstance(component, CachePolicy):
         return None if component.exact() else "keeps what other states have made outdated"
     if isinstance(component, Strategy) and component.state:
@@ -175,6 +177,21 @@ def revoking_drafter(root: Recipe) -> Iterator[Finding]:
                     part,
                     f"a draft only grows, and {_name(part)} changes what was drafted",
                     "leave it out of the drafter's pipeline; the verifier sends guesses back",
+                )
+
+
+def lasting_layers(root: Recipe) -> Iterator[Finding]:
+    """A drafting pipeline keeps what its layers gave for drafts that are taken back."""
+    for procedure in procedures(root):
+        draft = first(procedure, Drafter)
+        if draft is None or first(procedure, Bridge) is not None:
+            continue  # across a bridge each round drafts afresh
+        for part in draft.walk():
+            if isinstance(part.component, CachePolicy) and "layer-steps" in part.component.requires:
+                yield Finding(
+                    part,
+                    f"{_name(part)} keeps what layers gave, which is not taken back with a draft",
+                    "use another cache, such as dual, or none",
                 )
 
 
@@ -257,6 +274,7 @@ DRAFT_VERIFY_CHECKS = (
     Check("draft-branches", "error", hidden_branches),
     Check("draft-memory", "error", verifier_memory),
     Check("draft-revision", "error", revoking_drafter),
+    Check("draft-layers", "error", lasting_layers),
     Check("draft-attention", "error", wrong_attention),
     Check("draft-vocabulary", "error", unlike_vocabularies),
 )

@@ -8,7 +8,8 @@ import pytest
 from dlmkit.errors import RequestError
 from dlmkit.spec import SpecError, load_spec
 from dlmkit.testing.toy import toy_network
-from tests.draft_verify.pieces import procedure, together
+from dlmkit_strategies.cache import ElasticCache, FeatureCache
+from tests.draft_verify.pieces import drafter, networks, procedure, together
 
 GOOD = """dlmkit: pipeline/1
 name: good
@@ -65,6 +66,18 @@ CASES = {
         GOOD.replace("model: verifier,", "model: verifier, cache: dual,"),
         "draft-memory", (7, 38), "leave it out of the verifier's pipeline",
     ),
+    "a verifier whose layers go on from one state": (
+        GOOD.replace("model: verifier,", "model: verifier, cache: elastic-cache,"),
+        "draft-memory", (7, 38), "leave it out of the verifier's pipeline",
+    ),
+    "a drafter whose layers keep rejected guesses": (
+        GOOD.replace("model: drafter,", "model: drafter, cache: dllm-cache,"),
+        "draft-layers", (10, 39), "use another cache, such as dual",
+    ),
+    "a drafter whose window keeps rejected guesses": (
+        GOOD.replace("model: drafter,", "model: drafter, cache: elastic-cache,"),
+        "draft-layers", (10, 39), "use another cache, such as dual",
+    ),
     "a verifier that counts its steps": (
         GOOD.replace("model: verifier,", "model: verifier, max_steps: 9,"),
         "draft-memory", (7, 42), "leave it out, or set max_rounds",
@@ -118,6 +131,13 @@ def test_unlike_vocabularies_need_a_bridge(fixtures):
     assert "draft-vocabulary" == found.check
     assert (10, 23) == (found.mark.line, found.mark.column)
     assert "carry the text across: `bridge: retokenize`" == found.hint
+
+
+@pytest.mark.parametrize("cache", [FeatureCache(), ElasticCache()], ids=["dllm", "elastic"])
+def test_layers_that_go_on_are_refused_before_they_draft(cache):
+    """Also in a pipeline that was written in Python."""
+    with pytest.raises(RequestError, match="not taken back with a draft"):
+        together(procedure(draft=drafter(cache=cache)), networks())
 
 
 @pytest.mark.parametrize("vocabulary", [20, 24], ids=["sizes", "masks"])

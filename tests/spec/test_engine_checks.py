@@ -17,11 +17,29 @@ def refusal(*overrides):
     return str(caught.value)
 
 
-def test_an_engine_without_the_ability_is_refused():
-    """A compiled network cannot tell what attention saw."""
-    compiled = 'models.main.engine={"use": "torch", "compile": true}'
-    assert "cache 'sparse' needs attention-taps, which engine 'torch'" in refusal(*SPARSE, compiled)
-    assert load_spec("llada", SPARSE)
+@pytest.mark.parametrize(
+    ("cache", "ability"),
+    [
+        ("sparse", "attention-taps"),
+        ("d2cache", "attention-taps"),
+        ("dllm-cache", "layer-steps"),
+        ("elastic-cache", "layer-steps"),
+    ],
+)
+@pytest.mark.parametrize("engine", ['{"use": "torch", "compile": true}', '{"use": "onnxruntime"}'])
+def test_an_engine_without_the_ability_is_refused(cache, ability, engine):
+    """A compiled network cannot tell what attention saw, nor run its layers apart."""
+    chosen = f"pipeline.cache={cache}"
+    text = refusal(chosen, f"models.main.engine={engine}")
+    assert f"cache {cache!r} needs {ability}, which engine" in text
+    assert load_spec("llada", [chosen])
+
+
+@pytest.mark.parametrize("cache", ["dllm-cache", "elastic-cache"])
+def test_a_cache_that_renews_its_layers_itself_is_not_refreshed(cache):
+    """What layers keep is not in the store that `refresh` fills."""
+    text = refusal(f"pipeline.cache={{use: refresh, every: 2, of: {cache}}}")
+    assert f"cache {cache!r} renews what its layers keep by its own rule" in text
 
 
 def test_a_cache_for_other_attention_is_refused():

@@ -4,6 +4,7 @@ from dlmkit_strategies.cache.causal import BlockCausal
 from dlmkit_strategies.cache.causal_prefix import CausalPrefix
 from dlmkit_strategies.cache.d2cache import D2Cache
 from dlmkit_strategies.cache.delayed import DelayedDecode
+from dlmkit_strategies.cache.elastic import ElasticCache
 from dlmkit_strategies.cache.feature import FeatureCache
 from dlmkit_strategies.cache.free import FreeCache
 from dlmkit_strategies.cache.greedy import DelayedGreedy
@@ -21,6 +22,7 @@ __all__ = [
     "DelayedDecode",
     "DelayedGreedy",
     "Dual",
+    "ElasticCache",
     "FeatureCache",
     "FreeCache",
     "Prefix",

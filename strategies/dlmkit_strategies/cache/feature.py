@@ -12,7 +12,7 @@ import torch
 
 from dlmkit.bounds import at_least, at_most
 from dlmkit.component import option
-from dlmkit.layer_steps import LayerSteps
+from dlmkit.layer_steps import Adapt, LayerSteps
 from dlmkit.plan import Plan
 from dlmkit.roles import CachePolicy
 from dlmkit.view import View
@@ -56,11 +56,11 @@ class FeatureCache(CachePolicy):
             refresh_BN = refresh_BN | ~answer_BN
         if view.step % self.answer_every == 0:
             refresh_BN = refresh_BN | answer_BN
-        steps = LayerSteps(
-            refresh_BN=refresh_BN & working(view),
-            adapt_BN=answer_BN & ~refresh_BN & working(view) & (self.share > 0),
+        adapt = Adapt(
+            where_BN=answer_BN & ~refresh_BN & working(view) & (self.share > 0),
             count_B=(answer_BN.sum(dim=1).double() * self.share).long(),
         )
+        steps = LayerSteps(refresh_BN=refresh_BN & working(view), adapt=adapt)
         return attrs.evolve(Plan.full(view.tokens_BN), layer_steps=steps)
 
     def provides(self) -> Literal["region"]:

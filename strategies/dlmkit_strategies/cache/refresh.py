@@ -5,8 +5,8 @@ Legend: B rows, N canvas positions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
 
 import attrs
 import torch
@@ -47,6 +47,14 @@ class Refresh(CachePolicy):
     stale: int | None = option(
         None, doc="stored positions of outdated tokens that may be read", check=at_least(0)
     )
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """Refuse a policy that lets layers choose: what they keep is not in the store."""
+        inner = options["of"]
+        if "layer-steps" in inner.requires:
+            message = f"cache {inner.name!r} renews what its layers keep by its own rule"
+            yield "of", message, f"use {inner.name!r} alone, with other options"
 
     def plan(self, view: View) -> Plan:
         """The inner plan, or everything in the rows where a refresh is due."""

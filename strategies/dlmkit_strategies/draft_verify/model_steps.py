@@ -54,7 +54,8 @@ class ModelSteps(Drafter):
         """Open a session of its own.
 
         Raises:
-            RequestError: its model has other tokens than the verifier's, and there is no bridge.
+            RequestError: without a bridge, its model has other tokens than the verifier's, or its
+                cache cannot be taken back.
         """
         if setting.bridge is not None:
             return BridgedSteps(self.pipeline, setting, setting.bridge, self.recall)
@@ -68,6 +69,13 @@ class ModelSteps(Drafter):
                 f"drafter '{self.pipeline.model}' has {values[0]} {what}, verifier "
                 f"'{setting.verifier.model}' {values[1]}",
                 hint="carry the text between them: `bridge: retokenize`",
+            )
+        cache = self.pipeline.cache
+        if cache is not None and "layer-steps" in cache.requires:
+            raise RequestError(
+                f"cache {cache.name!r} keeps what layers gave, "
+                "which is not taken back with a draft",
+                hint="use another cache in the drafter's pipeline, such as dual, or none",
             )
         return PipelineRun(self.pipeline, self.recall, setting)
 

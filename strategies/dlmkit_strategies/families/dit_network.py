@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that every torch reader knows
 
 from dlmkit.models.arch import ArchSpec
+from dlmkit.models.attend import Pair, appended, attend, of_layer
 from dlmkit.models.layers import Linear, widen
 from dlmkit.models.rotary import Angles, Rotary, rotate
 from dlmkit.models.text_module import TextModule
@@ -88,7 +89,7 @@ class Block(nn.Module):
         x_BQD: Tensor,
         angles: Angles,
         mask_B1QK: Tensor | None,
-        past: tuple[Tensor, Tensor] | None,
+        past: Pair | None,
         condition_BW: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the new residual stream and this layer's fresh keys and values."""
@@ -114,17 +115,14 @@ class Block(nn.Module):
         x_BQD: Tensor,
         angles: Angles,
         mask_B1QK: Tensor | None,
-        past: tuple[Tensor, Tensor] | None,
+        past: Pair | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         rows, count, _ = x_BQD.shape
         qkv = self.attn_qkv(x_BQD).view(rows, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         q_BHQE, k_BHQE, v_BHQE = rotate(qkv[0], angles), rotate(qkv[1], angles), qkv[2]
-        keys_BHKE = k_BHQE if past is None else torch.cat((past[0], k_BHQE), dim=2)
-        values_BHKE = v_BHQE if past is None else torch.cat((past[1], v_BHQE), dim=2)
-        mixed_BHQE = F.scaled_dot_product_attention(
-            q_BHQE, keys_BHKE, values_BHKE, attn_mask=mask_B1QK
-        )
-        return self.attn_out(mixed_BHQE.transpose(1, 2).flatten(2)), k_BHQE, v_BHQE
+        keys_BHKE, values_BHKE = appended(past, k_BHQE, v_BHQE)
+        mixed_BQD = self.attn_out(attend(q_BHQE, keys_BHKE, values_BHKE, mask_B1QK))
+        return mixed_BQD, k_BHQE, v_BHQE
 
 
 class OutputLayer(nn.Module):
@@ -180,11 +178,7 @@ class DitNetwork(TextModule):
         condition_BW = self._condition(x_BQD, noise_B)
         keys, values = [], []
         for index, block in enumerate(self.blocks):
-            past = (
-                None
-                if past_k_YBGCE is None or past_v_YBGCE is None
-                else (past_k_YBGCE[index], past_v_YBGCE[index])
-            )
+            past = of_layer(past_k_YBGCE, past_v_YBGCE, index)
             x_BQD, k_BHQE, v_BHQE = block(x_BQD, angles, mask_B1QK, past, condition_BW)
             keys.append(k_BHQE)
             values.append(v_BHQE)

@@ -58,6 +58,9 @@ class FreeDave(Procedure):
         for slot in _ALONE:
             if getattr(pipeline, slot):
                 yield "pipeline", f"has `{slot}`, which drafted steps cannot follow", "leave it out"
+        if pipeline.cache is not None and "layer-steps" in pipeline.cache.requires:
+            message = f"has cache {pipeline.cache.name!r}, whose layers go on from a single draft"
+            yield "pipeline", message, "use another cache, such as dual"
         for part in parts(pipeline):
             if isinstance(part, Strategy) and not isinstance(part, CachePolicy) and part.state:
                 message = f"has {part.role} {part.name!r}, which remembers earlier steps"

@@ -12,7 +12,7 @@ import torch
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.errors import EngineError
-from dlmkit.layer_steps import LayerSteps
+from dlmkit.layer_steps import Adapt, LayerSteps
 from dlmkit.models.layerwise import run_layers
 from dlmkit.session import Session
 from dlmkit.testing.toy import toy_network
@@ -90,7 +90,8 @@ def test_layers_follow_the_rule_written_out():
         ids_BN[:, 3 + step] = torch.randint(0, 23, (2,), generator=generator)
         answer_BN = (torch.arange(9) >= 3).expand(2, -1)
         refresh_BN = ~answer_BN if step % 4 == 0 else torch.zeros_like(answer_BN)
-        steps = LayerSteps(refresh_BN=refresh_BN, adapt_BN=answer_BN, count_B=torch.tensor([1, 3]))
+        adapt = Adapt(where_BN=answer_BN, count_B=torch.tensor([1, 3]))
+        steps = LayerSteps(refresh_BN=refresh_BN, adapt=adapt)
         with torch.inference_mode():
             places_BN = torch.arange(9).expand(2, -1)
             hidden_BND, features, _ = run_layers(decoder, ids_BN, places_BN, None, steps, features)

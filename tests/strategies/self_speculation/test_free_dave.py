@@ -106,6 +106,8 @@ def test_a_subset_reveals_no_more_than_the_step():
     [
         ("pipeline.pipeline.guide=cfg", "has `guide`, which drafted steps cannot follow"),
         ("pipeline.pipeline.transfer=runners-up", "which remembers earlier steps"),
+        ("pipeline.pipeline.cache=dllm-cache", "whose layers go on from a single draft"),
+        ("pipeline.pipeline.cache=elastic-cache", "whose layers go on from a single draft"),
     ],
 )
 def test_pipelines_that_drafts_cannot_follow_are_refused(change, message):
