@@ -33,8 +33,10 @@ class Plan:
     `whole` says that `feed_BQ` is every position in order.  `width` bounds the fed positions of
     every row where that is known without reading a tensor (None: it is not).
 
-    `layers_BNY` narrows what each layer reads of `cached_BN` (None: not at all): as many positions
-    in every layer of a row, at most `layers_width`.  `watched_BN` are the fed positions whose
+    `layers_BNY` narrows what each layer reads in rows that read any of `cached_BN` (None: not at
+    all): positions of `cached_BN` that are not fed, as many in every layer of a row, at most
+    `layers_width`.  The same tensor in the next plan says that nothing of it has changed.
+    `watched_BN` are the fed positions whose
     queries `Taps.relevance_BNY` is about (None: it is not needed in this pass).
 
     `layer_steps` says what each layer of a whole pass computes; nothing is stored then, the

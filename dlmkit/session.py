@@ -20,7 +20,7 @@ from torch import Tensor
 from dlmkit.attention import masks
 from dlmkit.canvas import Canvas
 from dlmkit.errors import EngineError
-from dlmkit.layer_reads import narrowed
+from dlmkit.layer_reads import LayerReads, strays
 from dlmkit.layer_steps import Features, LayerSteps
 from dlmkit.layout import Layout
 from dlmkit.need import Need
@@ -64,6 +64,7 @@ class Session:
         self.checked = network.info.device.type == "cpu" if checked is None else checked
         self.store: Store | None = None
         self.features: Features | None = None
+        self.reads: LayerReads | None = None
         self._account = _Account()
 
     def sibling(self) -> Session:
@@ -173,9 +174,10 @@ class Session:
         )
         if past is not None and self.checked:
             self._refuse_empty_reads(past, repeat)
-        content = None if past is None else self._content(ids_BN)
+        content = None if past is None or plan.layers_BNY is not None else self._content(ids_BN)
         if past is not None and plan.layers_BNY is not None:
-            content, past = narrowed(past, plan, self._store(ids_BN), self.info.attention)
+            self.reads = self._reads(plan, past, self._store(ids_BN))
+            content, past = self.reads.content, self.reads.mask(past)
         watch_BQ = plan.watch_BQ if "relevance" in need.taps else None
         return NetworkInputs(
             ids_BQ=ids_BQ,
@@ -281,6 +283,17 @@ class Session:
                 "the cache policy's plan reads a position that was never stored",
                 hint="mark a position as cached only after a plan that commits it",
             )
+
+    def _reads(self, plan: Plan, past_B1QN: Tensor, store: Store) -> LayerReads:
+        """What the plan's layers read, as gathered before if nothing has changed since."""
+        if self.reads is not None and self.reads.hold(plan, store):
+            return self.reads
+        if self.checked and bool(strays(plan, past_B1QN).any()):
+            raise EngineError(
+                "a layer of the cache policy's plan reads a position that the plan does not read",
+                hint="narrow `layers_BNY` to positions that are marked as cached and not computed",
+            )
+        return LayerReads.of(plan, store, self.info.attention)
 
     def _content(self, ids_BN: Tensor) -> KeyValues:
         """What is stored, for every canvas; several may share one store."""

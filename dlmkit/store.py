@@ -25,10 +25,12 @@ class Store:
     `tag_BN` int64 is the token id at compute time, -1 where the slot is empty; comparing it with
     the canvas tells which reads are stale.  `room` has one slot more than `tag_BN`: what a pass
     computes and nobody keeps is written there, so that a commit touches the fed positions only.
+    `changes` counts what was done to `room`.
     """
 
     room: KeyValues
     tag_BN: Tensor
+    changes: int = 0
 
     @classmethod
     def allocate(cls, info: NetworkInfo, rows: int, slots: int) -> Store:
@@ -48,10 +50,14 @@ class Store:
 
     def picked(self, slots_YBC: Tensor) -> KeyValues:
         """Keys and values of other slots in each layer, in the order given."""
-        keys, values = self.room.keys_YBGCE, self.room.values_YBGCE
-        shape = (-1, -1, keys.shape[2], -1, keys.shape[4])
-        index = slots_YBC[:, :, None, :, None].expand(*shape)
-        return KeyValues(keys_YBGCE=keys.gather(3, index), values_YBGCE=values.gather(3, index))
+        layers, rows, _ = slots_YBC.shape
+        layer_Y11 = torch.arange(layers, device=slots_YBC.device)[:, None, None]
+        row_B1 = torch.arange(rows, device=slots_YBC.device)[:, None]
+        keys, values = (
+            room.transpose(2, 3)[layer_Y11, row_B1, slots_YBC].transpose(2, 3)
+            for room in (self.room.keys_YBGCE, self.room.values_YBGCE)
+        )
+        return KeyValues(keys_YBGCE=keys, values_YBGCE=values)
 
     @property
     def filled_BN(self) -> Tensor:
@@ -65,6 +71,7 @@ class Store:
     def commit(self, fresh: KeyValues, feed_BQ: Tensor, keep_BQ: Tensor, ids_BQ: Tensor) -> None:
         """Store the fresh keys and values of the kept positions; the rest is forgotten."""
         slots = self.tag_BN.shape[1]
+        self.changes += 1
         target_BQ = torch.where(keep_BQ, feed_BQ, slots)
         rows_B1 = torch.arange(target_BQ.shape[0], device=target_BQ.device)[:, None]
         # Whole heads at a time: three times as fast as a scatter of single numbers.
@@ -87,6 +94,7 @@ class Store:
 
     def follow(self, layout: Layout) -> None:
         """Change the number of slots; what has moved is forgotten, its keys know their place."""
+        self.changes += 1
         stored_BM = layout.carry(self.tag_BN, EMPTY)
         self.tag_BN = stored_BM.masked_fill(~layout.stayed_BM, EMPTY)
         room = layout.columns + 1 - self.room.keys_YBGCE.shape[3]
@@ -98,6 +106,7 @@ class Store:
 
     def reorder(self, from_B: Tensor) -> None:
         """Let each row hold what the row `from_B`, int64, has held."""
+        self.changes += 1
         self.room = KeyValues(
             keys_YBGCE=self.room.keys_YBGCE[:, from_B],
             values_YBGCE=self.room.values_YBGCE[:, from_B],
@@ -116,6 +125,7 @@ class Store:
         """Return to a snapshot, which stays usable, in all rows or the chosen ones."""
         if rows_B is None:
             rows_B = torch.ones_like(self.tag_BN[:, 0], dtype=torch.bool)
+        self.changes += 1
         where_B111 = rows_B[:, None, None, None]
         keys, values = self.room.keys_YBGCE, self.room.values_YBGCE
         keys.copy_(torch.where(where_B111, saved.room.keys_YBGCE, keys))

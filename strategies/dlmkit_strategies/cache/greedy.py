@@ -1,6 +1,6 @@
 """A cache for decoding in an order that is known beforehand.
 
-Legend: B rows, N canvas positions.
+Legend: B rows, N canvas positions, W positions of a window.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from dlmkit_strategies.cache.marks import (
 from dlmkit_strategies.order import DrawnOrder, PositionOrder
 
 __all__ = ["DelayedGreedy"]
+
+_NOWHERE = 1 << 40
+"""Further away than any position."""
 
 
 @attrs.frozen
@@ -69,21 +72,21 @@ class DelayedGreedy(CachePolicy):
         columns_BN = columns_1N(view).expand_as(view.tokens_BN)
         key_BN = -self.order.priority(columns_BN, view)
         left_BN = undecided_here(view)
-        chosen_BN = lowest(key_BN, left_BN, count_B)
-        targets_BN = chosen_BN
-        for _ in range(-(-view.block.width // (view.steps_per_block or 1))):
-            target_BN = lowest(key_BN, targets_BN, torch.ones_like(count_B))
-            targets_BN = targets_BN & ~target_BN
-            chosen_BN = chosen_BN | self._around(target_BN, chosen_BN, view)
+        chosen_BN = targets_BN = lowest(key_BN, left_BN, count_B)
+        most = -(-view.block.width // (view.steps_per_block or 1))
+        order_BN = key_BN.masked_fill(~targets_BN, torch.inf).argsort(dim=1, stable=True)
+        for place_B1 in torch.split(order_BN[:, :most], 1, dim=1):
+            real_B1 = targets_BN.gather(1, place_B1)
+            chosen_BN = chosen_BN | (self._around(place_B1, chosen_BN, view) & real_B1)
         return chosen_BN
 
-    def _around(self, target_BN: Tensor, chosen_BN: Tensor, view: View) -> Tensor:
-        """The masks next to a row's target, the left one first where two are equally near."""
-        columns = columns_1N(view)
-        offset_BN = columns - (columns * target_BN).sum(dim=1, keepdim=True)
-        key_BN = 2.0 * offset_BN.abs() + (offset_BN > 0)
-        free_BN = view.canvas.masked_BN & ~chosen_BN & target_BN.any(dim=1, keepdim=True)
-        return lowest(key_BN, free_BN, torch.full_like(view.block_step_B, self.window))
+    def _around(self, place_B1: Tensor, chosen_BN: Tensor, view: View) -> Tensor:
+        """The masks next to a position, the left one first where two are equally near."""
+        offset_BN = columns_1N(view) - place_B1
+        free_BN = view.canvas.masked_BN & ~chosen_BN
+        far_BN = (2 * offset_BN.abs() + (offset_BN > 0)).masked_fill(~free_BN, _NOWHERE)
+        near_BW = far_BN.topk(min(self.window, far_BN.shape[1]), dim=1, largest=False)
+        return torch.zeros_like(free_BN).scatter(1, near_BW.indices, near_BW.values < _NOWHERE)
 
     def advance(self, outcome: Outcome) -> Mapping[str, Tensor]:
         """What was decided before this step."""

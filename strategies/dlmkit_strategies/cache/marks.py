@@ -70,7 +70,9 @@ def decided(view: View) -> Tensor:
 def lowest(key_BN: Tensor, candidate_BN: Tensor, count_B: Tensor) -> Tensor:
     """The candidates with the smallest keys, at most `count_B` of them in each row, bool."""
     order_BN = key_BN.masked_fill(~candidate_BN, torch.inf).argsort(dim=1, stable=True)
-    return (order_BN.argsort(dim=1) < count_B[:, None]) & candidate_BN
+    places_N = torch.arange(order_BN.shape[1], device=order_BN.device)
+    first_BN = (places_N < count_B[:, None]).expand_as(candidate_BN)
+    return torch.zeros_like(candidate_BN).scatter(1, order_BN, first_BN) & candidate_BN
 
 
 def quota_until(view: View, step_B: Tensor) -> Tensor:

@@ -43,12 +43,13 @@ class BlockCache(CachePolicy):
 
         `width` bounds the span, where that is known without reading a tensor.
         """
+        if view.settled:
+            return Plan.of(span_BN & working(view), cached_BN=cached_BN, width=width)
         entering_B1 = (view.block_step_B == 0)[:, None]
         return Plan.of(
             (span_BN | entering_B1) & working(view),
             cached_BN=cached_BN & ~entering_B1,
             commit_BN=cached_BN & entering_B1,
-            width=width if view.settled else None,
         )
 
 

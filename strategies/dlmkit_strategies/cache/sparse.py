@@ -43,7 +43,9 @@ class Sparse(CachePolicy):
     need = Need(taps=frozenset({"relevance"}))
     by_layer = True
     requires = frozenset({"attention-taps"})
-    state: ClassVar[tuple[StateField, ...]] = (StateField("kept", "bool", 0, dims="BNY"),)
+    state: ClassVar[tuple[StateField, ...]] = (
+        StateField("kept", "bool", 0, dims="BNY", keep=True),
+    )
 
     keep: float = option(
         0.5, doc="share of the other positions that is read (r)", check=(above(0), at_most(1))
@@ -55,21 +57,25 @@ class Sparse(CachePolicy):
 
     def plan(self, view: View) -> Plan:
         """The block; everything as long as nothing is rated."""
+        block_BN, kept_BNY = self._block(view), view.recall(self)["kept"]
+        if view.settled > self.delay:
+            width = view.block.width + view.info.logit_shift
+            plan = Plan.of(block_BN & working(view), cached_BN=~block_BN, width=width)
+            return self._narrowed(plan, kept_BNY)
         full_B1 = (view.block_step_B <= self.delay)[:, None]
-        block_BN, cached_BN = self._block(view), ~self._block(view) & ~full_B1
-        settled = view.settled > self.delay
+        cached_BN = ~block_BN & ~full_B1
         plan = Plan.of(
             (block_BN | full_B1) & working(view),
             cached_BN=cached_BN,
             commit_BN=~block_BN & (view.block_step_B == self.delay)[:, None],
-            width=view.block.width + view.info.logit_shift if settled else None,
         )
         return attrs.evolve(
-            plan,
-            layers_BNY=view.recall(self)["kept"] & cached_BN[..., None],
-            layers_width=int(view.tokens_BN.shape[1] * self.keep),
-            watched_BN=None if settled else block_BN,
+            self._narrowed(plan, kept_BNY & cached_BN[..., None]), watched_BN=block_BN
         )
+
+    def _narrowed(self, plan: Plan, kept_BNY: Tensor) -> Plan:
+        width = int(kept_BNY.shape[1] * self.keep)
+        return attrs.evolve(plan, layers_BNY=kept_BNY, layers_width=width)
 
     def _block(self, view: View) -> Tensor:
         return between(view, source_B(view, view.block.start_B), view.block.stop_B)

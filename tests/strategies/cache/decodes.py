@@ -91,6 +91,7 @@ class Noted(Session):
                 "fed": self.counts.fed_positions - before.fed_positions,
                 "fed_BN": fed_BN,
                 "width": plan.width,
+                "reads": self.reads,
                 "read_BN": read_BN,
                 "tags_BN": tags_BN,
                 "tokens_BN": canvas.tokens_BN,

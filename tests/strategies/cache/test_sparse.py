@@ -6,6 +6,7 @@ import attrs
 import pytest
 import torch
 
+from dlmkit.errors import EngineError
 from dlmkit.plan import Plan
 from dlmkit.roles import CachePolicy
 from dlmkit_strategies.cache import Sparse
@@ -73,3 +74,25 @@ def test_a_block_costs_two_whole_passes_and_then_its_width():
 def test_what_is_not_kept_is_not_read():
     """A cache that keeps little decodes otherwise than one that keeps everything."""
     assert decode(Sparse(keep=0.1))[0] != decode(Sparse(keep=1.0))[0]
+
+
+def test_what_is_read_is_gathered_once_in_a_block():
+    """One row: every later step in the block reads the very same tensors."""
+    _, session = decode(Sparse(), PROMPTS[:1])
+    gathered = [each["reads"] for each in session.passes if each["width"] is not None]
+    assert len({id(reads) for reads in gathered}) == NEW // BLOCK
+    assert len(gathered) == NEW - 2 * (NEW // BLOCK)
+
+
+def test_a_layer_that_reads_what_the_plan_leaves_out_is_refused():
+    """A policy that narrows carelessly is named."""
+
+    @attrs.frozen
+    class Careless(Sparse):
+        def plan(self, view):
+            """Let layers read the block, too."""
+            plan = super().plan(view)
+            return attrs.evolve(plan, layers_BNY=torch.ones_like(plan.layers_BNY))
+
+    with pytest.raises(EngineError, match="reads a position that the plan does not read"):
+        decode(Careless())
