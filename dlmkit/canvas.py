@@ -143,6 +143,7 @@ class Canvas:
 
     def snapshot(self) -> Canvas:
         """The canvas as it is now, untouched by what is committed later."""
+        _ = self.undone_B1  # worked out here, it is known to the snapshots of later steps too
         twin = object.__new__(Canvas)
         twin.__dict__.update(self.__dict__)
         return twin

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import attrs
+import torch
 from torch import Tensor
 
 from dlmkit.errors import EngineError, StrategyError
@@ -48,7 +49,7 @@ class Forecast:
             ids_BN = transform.apply(ids_BN, view)
         variants = self.guide.variants(ids_BN, view) if self.guide else (ids_BN,)
         plan = self.cache.plan(view) if self.cache else Plan.full(ids_BN)
-        view = view if plan.whole else _narrowed(view, plan, checked=session.checked)
+        view = view if plan.whole else _narrowed(view, plan, session)
         if self.need.shadow:
             plan = attrs.evolve(
                 plan,
@@ -92,7 +93,7 @@ class Forecast:
         part.  Raises as `predict` does.
         """
         plan = self.cache.plan(view) if self.cache else Plan.full(view.tokens_BN)
-        view = view if plan.whole else _narrowed(view, plan, checked=session.checked)
+        view = view if plan.whole else _narrowed(view, plan, session)
         predictions = session.predict(
             states, view.canvas, view.positions_BP, plan, self.need, view.predicted_BP
         )
@@ -134,12 +135,16 @@ class Forecast:
         )
 
 
-def _narrowed(view: View, plan: Plan, *, checked: bool) -> View:
+def _narrowed(view: View, plan: Plan, session: Session) -> View:
     """The view of a step that predicts a part of the window."""
-    columns = view.tokens_BN.shape[1]
-    predicted_BP = plan.predicted_BP(view.positions_BP, view.info.logit_shift, columns)
+    positions_BP, columns = view.positions_BP, view.tokens_BN.shape[1]
+    predicted_BP = session.kept.of(
+        "predicted",
+        (plan, positions_BP),
+        lambda: plan.predicted_BP(positions_BP, view.info.logit_shift, columns),
+    )
     narrowed = attrs.evolve(view, predicted_BP=predicted_BP)
-    if checked and bool((view.live_B & ~narrowed.live_B).any()):
+    if session.checked and not torch.equal(view.live_B, narrowed.live_B):
         raise EngineError(
             "the cache policy's plan feeds no position that could be decided",
             hint="feed at least one undecided position of each row's block "

@@ -20,6 +20,7 @@ from torch import Tensor
 from dlmkit.attention import masks
 from dlmkit.canvas import Canvas
 from dlmkit.errors import EngineError
+from dlmkit.kept import Kept
 from dlmkit.layer_reads import LayerReads, strays
 from dlmkit.layer_steps import Features, LayerSteps
 from dlmkit.layout import Layout
@@ -49,7 +50,8 @@ class Session:
 
     `checked` says whether every plan is checked for what it leaves out or reads too early.  That
     reads tensors on the host, which stalls a GPU; by default it is done on the CPU alone, and
-    elsewhere the conformance suite vouches for plans.
+    elsewhere the conformance suite vouches for plans.  `kept` is what was made of the plan of the
+    pass before, for passes under the same plan.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Session:
         self.store: Store | None = None
         self.features: Features | None = None
         self.reads: LayerReads | None = None
+        self.kept = Kept()
         self._account = _Account()
 
     def sibling(self) -> Session:
@@ -107,14 +110,18 @@ class Session:
             EngineError: in a checked session, a required position (None: any wanted one) is not
                 among the fed ones, or the plan reads what was never stored.
         """
-        plan, repeat = plan.trimmed(), len(variants)
+        plan, repeat = self.kept.of("trimmed", (plan,), plan.trimmed), len(variants)
         ids_BN = torch.cat(list(variants)) if repeat > 1 else variants[0]
         if canvas.mask_id != self.info.mask_id:
             # A network without a mask token is fed any other: what matters does not see it.
             ids_BN = torch.where(ids_BN == canvas.mask_id, self.info.mask_id or 0, ids_BN)
         feed_BQ, want_BP = _repeat(plan.feed_BQ, repeat), _repeat(positions_BP, repeat)
         ids_BQ = ids_BN if plan.whole else ids_BN.gather(1, feed_BQ)
-        rows_BP = self._rows_of(positions_BP, plan, ids_BN.shape[1], required_BP)
+        rows_BP = self.kept.of(
+            "rows",
+            (plan, positions_BP, required_BP),
+            lambda: self._rows_of(positions_BP, plan, ids_BN.shape[1], required_BP),
+        )
         current_BP = ids_BN.gather(1, want_BP) if need.current else None
         wanted = _repeat(rows_BP, repeat), current_BP
         inputs = self._inputs(ids_BQ, ids_BN, plan, canvas, repeat, wanted, need)
@@ -165,13 +172,7 @@ class Session:
         need: Need,
     ) -> NetworkInputs:
         """What is fed, what it sees, and what is wanted: rows of the fed ones and their tokens."""
-        past, new = masks(
-            self.info.attention,
-            plan,
-            canvas.inside_BN,
-            ragged=canvas.ragged,
-            masked_BN=canvas.masked_BN,
-        )
+        past, new = self._masks(plan, canvas)
         if past is not None and self.checked:
             self._refuse_empty_reads(past, repeat)
         content = None if past is None or plan.layers_BNY is not None else self._content(ids_BN)
@@ -189,6 +190,16 @@ class Session:
             current_BS=wanted[1],
             watch_BQ=None if watch_BQ is None else _repeat(watch_BQ, repeat),
             noise_B=self._noise_B(canvas, repeat),
+        )
+
+    def _masks(self, plan: Plan, canvas: Canvas) -> tuple[Tensor | None, Tensor | None]:
+        """What fed positions see of the store and of each other."""
+        pattern, inside_BN = self.info.attention, canvas.inside_BN
+        masked_BN = canvas.masked_BN if pattern.kind == "masks-last" else None
+        return self.kept.of(
+            "masks",
+            (plan, inside_BN, masked_BN),
+            lambda: masks(pattern, plan, inside_BN, ragged=canvas.ragged, masked_BN=masked_BN),
         )
 
     def _noise_B(self, canvas: Canvas, repeat: int) -> Tensor | None:
@@ -275,10 +286,9 @@ class Session:
         return rows_BP.clamp_min(0)
 
     def _refuse_empty_reads(self, past_B1QN: Tensor, repeat: int) -> None:
-        read_BN = _repeat(past_B1QN.any(dim=2)[:, 0], repeat)
-        filled_BN = torch.zeros_like(read_BN) if self.store is None else self.store.filled_BN
-        filled_BN = _repeat(filled_BN, len(read_BN) // len(filled_BN))
-        if bool((read_BN & ~filled_BN).any()):
+        tag_BN = None if self.store is None else self.store.tag_BN
+        parts = past_B1QN, tag_BN
+        if self.kept.of("empty", parts, lambda: self._reads_empty(past_B1QN, repeat)):
             raise EngineError(
                 "the cache policy's plan reads a position that was never stored",
                 hint="mark a position as cached only after a plan that commits it",
@@ -294,6 +304,12 @@ class Session:
                 hint="narrow `layers_BNY` to positions that are marked as cached and not computed",
             )
         return LayerReads.of(plan, store, self.info.attention)
+
+    def _reads_empty(self, past_B1QN: Tensor, repeat: int) -> bool:
+        read_BN = _repeat(past_B1QN.any(dim=2)[:, 0], repeat)
+        filled_BN = torch.zeros_like(read_BN) if self.store is None else self.store.filled_BN
+        filled_BN = _repeat(filled_BN, len(read_BN) // len(filled_BN))
+        return bool((read_BN & ~filled_BN).any())
 
     def _content(self, ids_BN: Tensor) -> KeyValues:
         """What is stored, for every canvas; several may share one store."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dlmkit.canvas import Canvas
+from dlmkit.kept import Kept
 from dlmkit.network import NetworkInfo
 from dlmkit.noise import Noise
 from dlmkit.prediction import Prediction
@@ -68,6 +69,7 @@ class Tracker:
             masked_BP=place.masked_BP,
             in_block_BP=place.in_block_BP,
             settled=place.settled,
+            kept=place.kept,
         )
 
     def bound(self, view: View, prediction: Prediction) -> View:
@@ -136,7 +138,7 @@ class _Place:
     """Where the rows are: block, window and its masks; which rows have any left in their block.
 
     `step_B` counts the steps since a row entered its block, `masks_B` the masks it had then,
-    `settled` the steps since any row has.
+    `settled` the steps since any row has; `kept` is what was worked out for the steps since then.
     """
 
     block: BlockSpan
@@ -149,6 +151,7 @@ class _Place:
     masks_B: Tensor
     columns_N: Tensor
     settled: int = 0
+    kept: Kept = attrs.field(factory=Kept)
 
     def end(self, stop_B: Tensor) -> None:
         """End the blocks of rows that have just entered theirs; each keeps its first position."""

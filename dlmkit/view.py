@@ -6,9 +6,9 @@ wanted; the same number for every row, known on the host).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dlmkit.canvas import Canvas
 from dlmkit.errors import StrategyError
+from dlmkit.kept import Kept
 from dlmkit.network import NetworkInfo
 from dlmkit.noise import Noise
 from dlmkit.proposal import Proposal
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from dlmkit.roles import Strategy
 
 __all__ = ["BlockSpan", "View", "whole_region", "window"]
+
+Value = TypeVar("Value")
 
 
 @attrs.frozen(eq=False)
@@ -78,6 +81,7 @@ class View:
     memory: Mapping[int, Mapping[str, Tensor]] = attrs.field(factory=dict, repr=False)
     _masked_BP: Tensor | None = attrs.field(default=None, repr=False)
     _in_block_BP: Tensor | None = attrs.field(default=None, repr=False)
+    _kept: Kept = attrs.field(factory=Kept, repr=False)
     _proposal: Proposal | None = attrs.field(default=None, repr=False)
 
     @property
@@ -103,6 +107,16 @@ class View:
     def recall(self, owner: Strategy) -> Mapping[str, Tensor]:
         """Return the declared state of a strategy, by field name."""
         return self.memory[id(owner)]
+
+    def while_settled(self, owner: Strategy, work: Callable[[], Value]) -> Value:
+        """What `work` returns, done once for the steps in which rows neither enter a block nor end.
+
+        It may look at blocks, lengths and which rows take part, and not at tokens.  `owner` is the
+        strategy that asks; it has one such value.
+        """
+        if not self.settled or self._masked_BP is None:  # without: the view of some other canvas
+            return work()
+        return self._kept.of(id(owner), (owner, self.canvas.done_B, self.held_B), work)
 
     def after(self, canvas: Canvas) -> View:
         """The same step seen with the canvas as it is now."""

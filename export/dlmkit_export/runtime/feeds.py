@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 from dlmkit_export.contract import CURRENT, INPUTS
 
 if TYPE_CHECKING:
+    from dlmkit.kept import Kept
     from dlmkit.network import NetworkInfo, NetworkInputs
     from dlmkit_export.bundle.buckets import Buckets
 
@@ -22,11 +23,12 @@ __all__ = ["feeds", "whole_slots"]
 
 
 def feeds(
-    inputs: NetworkInputs, info: NetworkInfo, buckets: Buckets, *, current: bool
+    inputs: NetworkInputs, info: NetworkInfo, buckets: Buckets, kept: Kept, *, current: bool
 ) -> tuple[tuple[int, int, int], dict[str, Tensor]]:
     """Return the sizes `(rows, fed, wanted)` after padding, and the graph's inputs by name.
 
-    Filler queries see only themselves; slots beyond those of the call are hidden.
+    Filler queries see only themselves; slots beyond those of the call are hidden.  What is the
+    same tensor as in the call before is not made again.
 
     Raises:
         EngineError: the call is larger than the largest bucket.
@@ -35,17 +37,23 @@ def feeds(
     fed = buckets.fit("fed", count)
     wanted = buckets.fit("wanted", max(1, inputs.want_BS.shape[1]))  # sums need an element
     past = _past(inputs, info, buckets)
+    slots = past[0].shape[3]
+    positions_BQ, want_BS = inputs.positions_BQ, inputs.want_BS
+    past_mask, new_mask = inputs.mask_past_B1QC, inputs.mask_new_B1QQ
     values = (
         _integers(inputs.ids_BQ, fed),
-        _integers(inputs.positions_BQ, fed),
-        _past_mask(inputs, fed, past[0].shape[3]),
-        _new_mask(inputs, fed),
+        kept.of("positions", (positions_BQ,), lambda: _integers(positions_BQ, fed)),
+        kept.of("past", (past_mask, rows, count, slots), lambda: _past_mask(inputs, fed, slots)),
+        kept.of("new", (new_mask, rows, count), lambda: _new_mask(inputs, fed)),
         *past,
-        _integers(inputs.want_BS, wanted),
+        kept.of("wanted", (want_BS,), lambda: _integers(want_BS, wanted)),
     )
     given = dict(zip(INPUTS, values, strict=True))
     if current:
-        given[CURRENT] = _current(inputs, wanted)
+        current_BS = inputs.current_BS
+        given[CURRENT] = kept.of(
+            "current", (current_BS, rows, wanted), lambda: _current(inputs, wanted)
+        )
     return (rows, fed, wanted), given
 
 

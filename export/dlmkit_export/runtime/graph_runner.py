@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import onnxruntime
@@ -30,7 +31,11 @@ _SPIN = {"session.force_spinning_stop": "1"}
 
 
 class GraphRunner:
-    """Runs a graph on given tensors and returns new ones; nothing is copied on the way."""
+    """Runs a graph on given tensors and returns new ones; nothing is copied on the way.
+
+    What lies where it lay in the run before stays bound, so every run names the same inputs and
+    outputs.  Runs wait for each other.
+    """
 
     def __init__(self, path: Path, device: torch.device, threads: int) -> None:
         """Load the graph.
@@ -40,41 +45,52 @@ class GraphRunner:
         """
         self.device = device
         self._session = _open(path, device, threads)
-        self._run_options = onnxruntime.RunOptions()
-        if device.type == "cuda":  # PyTorch's stream orders the work: nobody has to wait
-            key = "disable_synchronize_execution_providers"
-            self._run_options.add_run_config_entry(key, "1")
+        self._run_options = _run_options(device)
         self._spare = torch.zeros(1, device=device)
+        self._binding = self._session.io_binding()
+        self._bound: dict[str, tuple[tuple[int, ...], int]] = {}
+        self._turn = Lock()
 
     def run(
         self, inputs: Mapping[str, Tensor], outputs: Mapping[str, tuple[tuple[int, ...], Any]]
     ) -> dict[str, Tensor]:
         """Run on contiguous inputs; `outputs` gives the shape and type of each result."""
-        binding = self._session.io_binding()
-        for name, tensor in inputs.items():
-            binding.bind_input(name, *self._place(tensor))
         results = {
             name: torch.empty(shape, dtype=dtype, device=self.device)
             for name, (shape, dtype) in outputs.items()
         }
-        for name, tensor in results.items():
-            binding.bind_output(name, *self._place(tensor))
-        try:
-            self._session.run_with_iobinding(binding, self._run_options)
-        except Exception as error:  # its exceptions have no common base
-            raise EngineError(
-                f"ONNX Runtime failed while running the network: {_reason(error)}",
-                hint="if memory is short, lower the batch size or shorten the text; else see "
-                "whether --engine torch runs it, and report the difference",
-            ) from error
+        with self._turn:
+            for name, tensor in inputs.items():
+                self._bind(self._binding.bind_input, name, tensor)
+            for name, tensor in results.items():
+                self._bind(self._binding.bind_output, name, tensor)
+            try:
+                self._session.run_with_iobinding(self._binding, self._run_options)
+            except Exception as error:  # its exceptions have no common base
+                raise EngineError(
+                    f"ONNX Runtime failed while running the network: {_reason(error)}",
+                    hint="if memory is short, lower the batch size or shorten the text; else see "
+                    "whether --engine torch runs it, and report the difference",
+                ) from error
         return results
 
-    def _place(self, tensor: Tensor) -> tuple[str, int, int, tuple[int, ...], int]:
-        """Where a tensor lies; one without elements lies nowhere, which is not accepted."""
+    def _bind(self, bind: Callable[..., None], name: str, tensor: Tensor) -> None:
+        """Say where a tensor lies; one without elements lies nowhere, which is not accepted."""
         pointer = tensor.data_ptr() if tensor.numel() else self._spare.data_ptr()
-        index = self.device.index or 0
-        kind = _ELEMENT_TYPES[tensor.dtype]
-        return self.device.type, index, kind, tuple(tensor.shape), pointer
+        place = tuple(tensor.shape), pointer
+        if self._bound.get(name) != place:
+            index, kind = self.device.index or 0, _ELEMENT_TYPES[tensor.dtype]
+            bind(name, self.device.type, index, kind, *place)
+            self._bound[name] = place
+
+
+def _run_options(device: torch.device) -> onnxruntime.RunOptions | None:
+    """On CUDA PyTorch's stream orders the work: nobody has to wait."""
+    if device.type != "cuda":
+        return None
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+    return options
 
 
 def _open(path: Path, device: torch.device, threads: int) -> onnxruntime.InferenceSession:
@@ -82,6 +98,7 @@ def _open(path: Path, device: torch.device, threads: int) -> onnxruntime.Inferen
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4
+    options.enable_mem_pattern = False  # one is kept for each combination of sizes, which differ
     for key, value in _SPIN.items():
         options.add_session_config_entry(key, value)
     try:

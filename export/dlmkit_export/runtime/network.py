@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dlmkit.errors import EngineError
+from dlmkit.kept import Kept
 from dlmkit.network import KeyValues, NetworkInfo, NetworkInputs, NetworkOutput
 from dlmkit.prediction import ScorePack, score_pack
 from dlmkit_export.contract import FRESH, LOGITS, PACK
@@ -39,6 +40,7 @@ class OnnxNetwork:
         self._manifest = manifest
         self._open_graph = open_graph
         self._graphs: dict[str, GraphRunner] = {}
+        self._kept = Kept()
 
     def forward(self, inputs: NetworkInputs, need: Need) -> NetworkOutput:
         """Run one pass over the fed positions.
@@ -51,11 +53,12 @@ class OnnxNetwork:
         name = graphs.score_pack if packed else graphs.logits
         if name is None:
             raise _not_offered(need, graphs.candidates)
-        sizes, given = feeds(inputs, self.info, self._manifest.buckets, current=packed)
+        buckets, kept = self._manifest.buckets, self._kept
+        sizes, given = feeds(inputs, self.info, buckets, kept, current=packed)
         found = self._graph(name).run(given, self._outputs(sizes, packed=packed))
         fed, wanted = inputs.ids_BQ.shape[1], inputs.want_BS.shape[1]
-        keys_YBGQE, values_YBGQE = (found.pop(each)[:, :, :, :fed] for each in FRESH)
-        scores = {each: values[:, :wanted] for each, values in found.items()}
+        keys_YBGQE, values_YBGQE = (_first(found.pop(each), fed, dim=3) for each in FRESH)
+        scores = {each: _first(values, wanted, dim=1) for each, values in found.items()}
         logits_BSV = scores.get(LOGITS)
         return NetworkOutput(
             pack=_pack(scores, need)
@@ -86,6 +89,11 @@ class OnnxNetwork:
         else:
             shapes[LOGITS] = ((rows, wanted, info.vocab_size), wide)
         return shapes | dict.fromkeys(FRESH, (fresh, info.dtype))
+
+
+def _first(values: Tensor, count: int, dim: int) -> Tensor:
+    """Cut off what was padded, if anything."""
+    return values if values.shape[dim] == count else values.narrow(dim, 0, count)
 
 
 def _pack(scores: dict[str, Tensor], need: Need) -> ScorePack:

@@ -43,7 +43,7 @@ class BlockCache(CachePolicy):
 
         `width` bounds the span, where that is known without reading a tensor.
         """
-        if view.settled:
+        if view.settled:  # nothing is rebuilt, so nothing is stored
             return Plan.of(span_BN & working(view), cached_BN=cached_BN, width=width)
         entering_B1 = (view.block_step_B == 0)[:, None]
         return Plan.of(
@@ -71,6 +71,9 @@ class Prefix(BlockCache):
 
     def plan(self, view: View) -> Plan:
         """From the block to the horizon or the end; everything at block start."""
+        return view.while_settled(self, lambda: self._plan(view))
+
+    def _plan(self, view: View) -> Plan:
         canvas, begin_B = view.canvas, source_B(view, view.block.start_B)
         end_B = canvas.length_B if self.horizon is None else view.block.stop_B + self.horizon
         before_BN = between(view, begin_B.new_zeros(1), begin_B)
@@ -92,6 +95,9 @@ class Dual(BlockCache):
 
     def plan(self, view: View) -> Plan:
         """The block and its vicinity; everything at block start."""
+        return view.while_settled(self, lambda: self._plan(view))
+
+    def _plan(self, view: View) -> Plan:
         wide_B = (view.block.start_B - self.before).clamp_min(0)
         begin_B = wide_B.minimum(source_B(view, view.block.start_B))
         span_BN = between(view, begin_B, view.block.stop_B + self.after)
