@@ -61,6 +61,28 @@ def test_bd3_lm_equals_the_reference(name, dtype):
         assert_close(arrays[f"logits_{each}"].to(found_BQV.dtype), found_BQV, **TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", ["bd3lm", "bd3lm_adaln"])
+def test_bd3_lm_reads_noised_blocks_beside_a_clean_text(name, dtype):
+    """As in training: a noised block sees itself and the clean blocks before it, at one place."""
+    arrays, network = recorded(name), loaded(name, dtype=dtype).network
+    noised_BQ, clean_BQ = arrays["input_ids_train_xt"], arrays["input_ids_train_x0"]
+    count = noised_BQ.shape[1]
+    places_Q = torch.arange(count).repeat(2)
+    block_Q = places_Q // int(arrays["block_size"])
+    noised_Q = torch.arange(2 * count) < count
+    earlier_QQ = block_Q[None, :] < block_Q[:, None]
+    same_QQ = (block_Q[None, :] == block_Q[:, None]) & (noised_Q[None, :] == noised_Q[:, None])
+    found_BQV = logits(
+        network,
+        torch.cat((noised_BQ, clean_BQ), dim=1),
+        positions_BQ=places_Q.expand(len(noised_BQ), -1),
+        mask_new_B1QQ=(same_QQ | (earlier_QQ & ~noised_Q)).expand(len(noised_BQ), 1, -1, -1),
+    )
+    expected_BQV = arrays["logits_train"].to(found_BQV.dtype)
+    assert_close(expected_BQV, found_BQV[:, :count], **TOLERANCE[dtype])
+
+
 def test_bd3_lm_decodes_over_stored_blocks():
     """Two blocks over a stored prefix give what the whole gives."""
     network = loaded("bd3lm", dtype="float64").network

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import runpy
+from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from dlmkit.engines.torch_engine import TorchEngine
+from dlmkit.errors import ModelError
 from dlmkit.models.config import Config
 from dlmkit.models.decoder import Decoder
 from dlmkit.models.loading import load_model
-from dlmkit.plugins import component_problems
+from dlmkit.plugins import component_problems, hookimpl, load_plugins
 from tests.engines.calls import logits
 from tests.models.checkpoints import folder, write_checkpoint
 
@@ -46,8 +49,9 @@ def test_the_example_may_be_registered(family):
     assert [] == list(component_problems(family))
 
 
-def test_the_example_loads_a_checkpoint(family, tmp_path):
-    """Config, names and norms all lead to a network that answers."""
+@pytest.fixture
+def checkpoint(family, tmp_path):
+    """A folder in the family's own layout, in two files."""
     arch = family().arch(Config(CONFIG))
     names = family().names(arch)
     torch.manual_seed(0)
@@ -56,10 +60,28 @@ def test_the_example_loads_a_checkpoint(family, tmp_path):
         for name, value in Decoder(arch).named_parameters()
     }
     tensors["backbone.rotary.inv_freq"] = torch.zeros(4)
-    write_checkpoint(tmp_path, CONFIG, tensors, shards=2)
-    model = load_model(str(tmp_path), engine=TorchEngine(), families=(family,), device="cpu")
+    return write_checkpoint(tmp_path, CONFIG, tensors, shards=2)
+
+
+def test_the_example_loads_a_checkpoint(family, checkpoint):
+    """Config, names and norms all lead to a network that answers."""
+    model = load_model(str(checkpoint), engine=TorchEngine(), families=(family,), device="cpu")
     assert (31, (2,)) == (model.network.info.mask_id, model.network.info.eos_ids)
     assert torch.isfinite(logits(model.network, torch.tensor([[1, 2, 31]]))).all()
+
+
+def test_a_third_party_registers_a_family(family, checkpoint, monkeypatch):
+    """Once its plugin is installed, its checkpoints are recognised; before, they are refused."""
+    with pytest.raises(ModelError, match="PlainmaskForMaskedDiffusion"):
+        load_model(str(checkpoint), device="cpu")
+    plugins = load_plugins(metadata.entry_points(group="dlmkit"))
+    module = SimpleNamespace(dlmkit_components=hookimpl(lambda: [family]))
+    plugins.add(module, "plainmask", "plainmask", "1.0")
+    assert not plugins.failures
+    monkeypatch.setattr("dlmkit.plugins.get_plugins", lambda: plugins)
+    model = load_model(str(checkpoint), device="cpu")
+    assert family.name == model.provenance.family
+    assert model.network.info.parameters > 0
 
 
 @pytest.mark.parametrize("name", ["llada", "dream", "qwen2_ar"])

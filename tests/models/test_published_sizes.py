@@ -160,6 +160,12 @@ def test_routing_is_that_of_the_release():
     assert not described(LLADA_MOE).moe.renormalise
 
 
+def test_llada22_is_read_as_its_line():
+    """128 K of context, and otherwise the arrangement of 2.0 and 2.1."""
+    longer = described({**LLADA2_MINI, "max_position_embeddings": 131072})
+    assert described(LLADA2_MINI) == attrs.evolve(longer, max_positions=32768)
+
+
 def test_half_of_each_llada2_head_rotates():
     """Stated as a share of the head, or as a number of dimensions."""
     assert 64 == described(LLADA2_MINI).rotary.dim

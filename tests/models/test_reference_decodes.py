@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+import json
 
 import pytest
+from safetensors.torch import load_file
 
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.session import Session
 from dlmkit.spec import load_spec
 from dlmkit_strategies.families import Llada2, Sdar
-from tests.models.checkpoints import loaded, recorded
+from tests.models.checkpoints import folder, load_folder, loaded, recorded, write_checkpoint
 
 CACHES = ("pipeline.cache=null", "pipeline.cache=block-causal")
 PROMPTS = {"p13": "prompt13", "p16": "prompt16"}
@@ -169,3 +171,19 @@ def test_wedlm_without_threshold_decides_one_token_a_pass(block, row):
     found, passes = decoded(network("wedlm", None), "llada", overrides, prompt, NEW)
     assert arrays[f"out_{row}_b{block}_thr00"][0].tolist()[len(prompt) :] == found
     assert NEW == passes
+
+
+def test_llada22_decodes_as_far_as_there_is_a_reference(tmp_path):
+    """A longer context, and replacements as in 2.1: insertions and deletions are not made."""
+    source = folder("llada2_moe")
+    config = json.loads((source / "config.json").read_text())
+    longer = {**config, "max_position_embeddings": 131072}
+    path = write_checkpoint(tmp_path, longer, load_file(source / "model.safetensors"))
+    model = load_folder(path, dtype="float32", family=Llada2(block=8), mask_id=511).network
+    arrays = recorded("llada2_moe", "decode_edit.npz")
+    prompt = arrays["prompt13"][0].tolist()
+    overrides = [CACHES[1], "pipeline.blocks.length=8", "pipeline.transfer.of[0].threshold=0.7"]
+    overrides += ["pipeline.revise[0].threshold=0.5", "pipeline.revise[0].passes=8"]
+    found, _ = decoded(model, "llada2-edit", overrides, prompt, whole_blocks(prompt, 8))
+    assert 131072 == model.info.max_positions
+    assert arrays["out_p13_thr07_edit05_post8_b8"][0].tolist() == found[:NEW]

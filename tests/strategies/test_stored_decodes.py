@@ -55,3 +55,14 @@ def test_dream_reproduces_the_stored_history(stored, name, preset, steps):
     assert arrays[f"out_{name}"].tolist() == rows
     history = [record.after_BN[0].tolist() for record in records]
     assert arrays[f"history_{name}"].tolist() == history
+
+
+@pytest.mark.parametrize("threshold", ["05", "09"])
+def test_fast_dllm_for_dream_reproduces_the_stored_decode(stored, threshold):
+    """Its quota with deferral, without a cache."""
+    network, arrays = stored["dream"]
+    options = ["gen_length=32", "pipeline.transfer.steps=32"]
+    options.append(f"pipeline.transfer.threshold={int(threshold) / 10}")
+    document = load_spec("fast-dllm-dream", options)
+    rows, _, _ = run(document.pipeline, network, arrays["prompt"].tolist(), 32)
+    assert arrays[f"out_fd_confthr{threshold}_steps32"].tolist() == rows

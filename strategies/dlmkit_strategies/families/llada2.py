@@ -33,7 +33,11 @@ _IN_ATTENTION = {"dense": "o_proj", "query_layernorm": "q_norm", "key_layernorm"
 
 @attrs.frozen
 class Llada2(BlockFamily):
-    """LLaDA2: block-causal attention, half of each head rotates, grouped sigmoid routing."""
+    """LLaDA2: block-causal attention, half of each head rotates, grouped sigmoid routing.
+
+    Releases 2.0 to 2.2 differ in weights and context only.  2.1 and 2.2 replace decided tokens
+    (`token-edit`); 2.2 also inserts and deletes, for which there is no public reference.
+    """
 
     name = "llada2"
     architectures = ("LLaDA2MoeModelLM",)
