@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dlmkit.plugins.hookspecs import hookimpl
-from dlmkit.plugins.manager import Plugins, get_plugins, load_plugins
+from dlmkit.plugins.manager import Plugins, get_plugins, load_plugins, plugin_commands
 from dlmkit.plugins.registry import Registry, component_problems
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "get_plugins",
     "hookimpl",
     "load_plugins",
+    "plugin_commands",
 ]

@@ -17,17 +17,28 @@ from dlmkit.plugins.hookspecs import PROJECT
 from dlmkit.plugins.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from importlib.resources.abc import Traversable
 
     import click
 
     from dlmkit.spec.check import Check
 
-__all__ = ["ALLOW", "LoadedPlugin", "PluginFailure", "Plugins", "get_plugins", "load_plugins"]
+__all__ = [
+    "ALLOW",
+    "LoadedPlugin",
+    "PluginFailure",
+    "Plugins",
+    "get_plugins",
+    "load_plugins",
+    "plugin_commands",
+]
 
 ALLOW = "DLMKIT_PLUGINS"
 """Environment variable: comma-separated plugins or distributions to load beside the built-ins."""
+
+KINDS = ("components", "presets", "checks", "commands")
+"""What plugins may offer."""
 
 
 @attrs.frozen
@@ -55,9 +66,10 @@ class LoadedPlugin:
 
 @attrs.define
 class Plugins:
-    """Everything that plugins offer."""
+    """Everything that plugins offer, or what they offer of some `kinds`."""
 
     manager: pluggy.PluginManager
+    kinds: Sequence[str] = KINDS
     registry: Registry = attrs.field(factory=Registry)
     presets: dict[str, Traversable] = attrs.field(factory=dict)
     checks: list[Check] = attrs.field(factory=list)
@@ -74,8 +86,8 @@ class Plugins:
             self._drop(module)
             self._fail(name, distribution, "; ".join(str(error).splitlines()))
             return
-        taken = {}
-        for kind in ("components", "presets", "checks", "commands"):
+        taken = dict.fromkeys(KINDS, 0)
+        for kind in self.kinds:
             taken[kind] = self._take_in(module, kind, name, distribution)
         self.loaded.append(
             LoadedPlugin(name, distribution, version, taken["components"], taken["presets"])
@@ -138,15 +150,18 @@ class Plugins:
 
 
 def load_plugins(
-    entry_points: Iterable[metadata.EntryPoint], allow: Iterable[str] | None = None
+    entry_points: Iterable[metadata.EntryPoint],
+    allow: Iterable[str] | None = None,
+    kinds: Sequence[str] = KINDS,
 ) -> Plugins:
     """Load plugins, the built-ins first; one that fails is kept in `failures`.
 
     Args:
         entry_points: entry points of the group `dlmkit`.
         allow: entry-point or distribution names to load beside the built-ins; None loads all.
+        kinds: what is asked of them.
     """
-    plugins = Plugins(pluggy.PluginManager(PROJECT))
+    plugins = Plugins(pluggy.PluginManager(PROJECT), kinds)
     plugins.manager.add_hookspecs(hookspecs)
     allowed = None if allow is None else set(allow)
     found = sorted(entry_points, key=_load_order)
@@ -187,6 +202,23 @@ def get_plugins() -> Plugins:
     Raises:
         PluginError: when not even the built-ins are installed.
     """
+    plugins = _installed(KINDS)
+    for failure in plugins.failures:
+        logging.getLogger(PROJECT).warning("warning: %s; see `dlmkit plugins`", failure)
+    return plugins
+
+
+@functools.cache
+def plugin_commands() -> Mapping[str, click.Command]:
+    """Return the commands that installed plugins add; nothing else is asked of them, it is quick.
+
+    Raises:
+        PluginError: when not even the built-ins are installed.
+    """
+    return _installed(("commands",)).commands
+
+
+def _installed(kinds: Sequence[str]) -> Plugins:
     entry_points = metadata.entry_points(group=PROJECT)
     if not any(_owner(each) == PROJECT for each in entry_points):
         raise PluginError(
@@ -195,7 +227,4 @@ def get_plugins() -> Plugins:
         )
     allow = os.environ.get(ALLOW)
     names = None if allow is None else [name.strip() for name in allow.split(",") if name.strip()]
-    plugins = load_plugins(entry_points, names)
-    for failure in plugins.failures:
-        logging.getLogger(PROJECT).warning("warning: %s; see `dlmkit plugins`", failure)
-    return plugins
+    return load_plugins(entry_points, names, kinds)

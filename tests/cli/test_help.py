@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from dlmkit.cli.main import LazyGroup, main
-from dlmkit.errors import StrategyError
+from dlmkit.errors import PluginError, StrategyError
 
 
 def run(*arguments: str):
@@ -28,7 +28,7 @@ def modules_after(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version", "-h"])
-def test_help_and_version_need_neither_torch_nor_plugins(argument: str) -> None:
+def test_help_and_version_need_nothing_heavy(argument: str) -> None:
     """They answer before anything heavy is imported."""
     code = (
         "from dlmkit.cli.main import main\n"
@@ -36,7 +36,8 @@ def test_help_and_version_need_neither_torch_nor_plugins(argument: str) -> None:
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
         f"    main([{argument!r}])"
     )
-    assert not modules_after(code) & {"torch", "transformers", "onnx", "dlmkit.plugins", "yaml"}
+    heavy = {"torch", "transformers", "onnx", "onnxruntime", "yaml", "rich"}
+    assert not modules_after(code) & heavy
 
 
 @pytest.mark.parametrize(
@@ -47,18 +48,24 @@ def test_the_light_modules_do_not_import_torch(module: str) -> None:
     assert "torch" not in modules_after(f"import {module}")
 
 
-@pytest.mark.parametrize("name", ["check", "ls", "plugins", "schema", "show"])
-def test_help_of_a_command_does_not_import_torch(name: str) -> None:
+@pytest.mark.parametrize(
+    "module",
+    [f"dlmkit.cli.{name}" for name in ("check", "ls", "plugins", "schema", "show")]
+    + [f"dlmkit_export.commands.{name}" for name in ("bundle", "export", "parity")],
+)
+def test_help_of_a_command_does_not_import_torch(module: str) -> None:
     """`dlmkit check --help` is as quick as `dlmkit --help`."""
-    assert "torch" not in modules_after(f"import dlmkit.cli.{name}")
+    assert "torch" not in modules_after(f"import {module}")
 
 
 def test_help_lists_every_command_in_order() -> None:
     """Each with one line."""
     output = run("--help").output
-    places = [output.index(f"\n  {name} ") for name in LazyGroup.table]
+    names = sorted([*LazyGroup.table, "bundle", "export", "parity"])  # plugins add the last three
+    places = [output.index(f"\n  {name} ") for name in names]
     assert sorted(places) == places
     assert all(line in output for line in LazyGroup.table.values())
+    assert "Compile a model into a bundle" in output
 
 
 @pytest.mark.parametrize("name", ["check", "ls", "plugins", "schema", "show"])
@@ -108,11 +115,25 @@ def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_command_of_a_plugin_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plugins add commands and cannot replace ours."""
-    from dlmkit.plugins import get_plugins
-
-    commands = {"greet": click.Command("greet", callback=lambda: click.echo("hello"))}
-    monkeypatch.setattr(get_plugins(), "commands", commands)
+    commands = {
+        "greet": click.Command("greet", callback=lambda: click.echo("hello"), help="Say hello."),
+        "ls": click.Command("ls", help="Not this one."),
+    }
+    monkeypatch.setattr("dlmkit.plugins.plugin_commands", lambda: commands)
     assert "hello\n" == run("greet").output
+    assert "Say hello." in run("--help").output
+    assert "Not this one." not in run("--help").output + run("ls", "--help").output
+
+
+def test_help_is_there_when_plugins_are_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without their commands; whatever is run will say what is wrong."""
+
+    def broken() -> None:
+        raise PluginError("the built-in plugins are not installed")
+
+    monkeypatch.setattr("dlmkit.plugins.plugin_commands", broken)
+    assert "Decode text from a prompt." in run("--help").output
+    assert "No such command 'export'" in run("export").output
 
 
 def test_names_of_commands_are_completed() -> None:
