@@ -231,6 +231,18 @@ def test_an_exact_cache_of_the_drafter_changes_nothing():
             assert [each.accepted for each in rows[0][2]] == [each.accepted for each in rows[1][2]]
 
 
+def test_a_row_that_rests_remembers_nothing_of_the_passes_of_others():
+    """Rows with fewer steps to draft wait; their cache holds what they themselves have stored."""
+    cached = drafter("verifier", cache=DelayedDecode(refresh=8, whole=1))
+    pipeline = procedure(draft=cached, schedule=GrowAndShrink(first=3, more=2))
+    for seed in (3, 4):
+        nets = networks(seed)
+        rows, _, ledgers = run(pipeline, nets)
+        for number, prompt in enumerate(PROMPTS):
+            (row,), _, (ledger,) = run(pipeline, nets, [prompt], first_sample=number)
+            assert (rows[number], ledgers[number].accepted) == (row, ledger.accepted)
+
+
 def test_a_stop_rule_ends_rows_where_it_does_for_the_verifier_alone():
     """Nothing is decided beyond the state at which the verifier stops."""
     stopped = 0

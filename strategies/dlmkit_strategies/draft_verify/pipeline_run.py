@@ -74,7 +74,10 @@ class PipelineRun(DraftRun):
             if self.told is not None and self.recall:
                 prediction = reminded(prediction, view, self.told, self.recall, self.stepper.needs)
             outcome = self.stepper.decide(view, prediction, scratch)
+            remembered = self.memory.values
             self.memory.advance(outcome)
+            # A row that rests took no part in the pass, and will draft again.
+            self.memory.rewind(remembered, ~view.live_B)
             self.mark = Mark.of(attrs.evolve(view, noise=first.noise)).where(view.live_B, self.mark)
             found.append(self._entries(outcome, index))
             going_B = start.schedule.goes_on(outcome, start)
