@@ -227,6 +227,27 @@ def unlike_vocabularies(root: Recipe) -> Iterator[Finding]:
                 )
 
 
+def bridged_laws(root: Recipe) -> Iterator[Finding]:
+    """Distributions of two vocabularies are compared or mixed, which only a bridge keeps apart."""
+    for procedure in procedures(root):
+        if first(procedure, Bridge) is None:
+            continue
+        draft, judge = first(procedure, Drafter), first(procedure, Judge)
+        if judge is not None and judge.component.laws:
+            yield Finding(
+                judge,
+                f"{_name(judge)} reads the drafter's distributions, which are over other tokens",
+                "use a judge that reads the verifier's law only, such as `conf`",
+            )
+        if draft is not None and draft.component.needs().logits:
+            yield Finding(
+                draft,
+                f"{_name(draft)} mixes the verifier's distributions into its own, which are over "
+                "other tokens",
+                "leave that out (`recall: 0`)",
+            )
+
+
 def _difference(root: Recipe, drafter: str, verifier: str) -> str | None:
     """What sets two vocabularies apart; None where they agree or are not known yet."""
     one, other = _described(root, drafter), _described(root, verifier)
@@ -277,5 +298,6 @@ DRAFT_VERIFY_CHECKS = (
     Check("draft-layers", "error", lasting_layers),
     Check("draft-attention", "error", wrong_attention),
     Check("draft-vocabulary", "error", unlike_vocabularies),
+    Check("draft-bridge", "error", bridged_laws),
 )
 """Every check of draft-verify procedures, in the order in which they run."""

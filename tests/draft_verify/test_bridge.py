@@ -23,6 +23,7 @@ from dlmkit.models.tokenizer import Tokenizer
 from dlmkit.testing.toy import toy_network
 from dlmkit_strategies.bridges import Retokenize
 from dlmkit_strategies.rewriting import Vocabulary
+from tests.draft_verify.pieces import networks, together
 from tests.strategies.test_rewriting import COARSE, FINE
 
 PROMPTS = ["sort: 9 2 7 4", "Tom has 3 pens. He buys 4 more. How many pens does Tom have now?"]
@@ -90,9 +91,11 @@ def test_losing_drafts_loses_speed_and_no_text(tmp_path) -> None:
 
 
 def test_distributions_are_not_compared_across_vocabularies() -> None:
-    """They are over different things."""
+    """They are over different things; where no spec was checked, drafting does not begin."""
+    pipeline = load_spec("dual-diffusion-lossless", [*SHORT, "pipeline.bridge=retokenize"]).pipeline
+    mixing = attrs.evolve(pipeline, draft=attrs.evolve(pipeline.draft, recall=0.5))
     with pytest.raises(RequestError, match="do not compare"):
-        decoded("pipeline.bridge=retokenize", "pipeline.draft.recall=0.5")
+        together(mixing, networks())
 
 
 def ends(home=COARSE, away=FINE) -> Ends:

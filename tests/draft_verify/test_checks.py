@@ -86,6 +86,15 @@ CASES = {
         GOOD.replace("model: drafter,", "model: drafter, revise: unsupported, max_steps: 40,"),
         "draft-revision", (10, 40), "leave it out of the drafter's pipeline",
     ),
+    "distributions compared across a bridge": (
+        GOOD.replace("transition", "kl").replace("schedule", "bridge: retokenize\n  schedule"),
+        "draft-bridge", (12, 10), "use a judge that reads the verifier's law only",
+    ),
+    "distributions mixed across a bridge": (
+        GOOD.replace("model-steps", "model-steps\n    recall: 0.5")
+        .replace("schedule", "bridge: retokenize\n  schedule"),
+        "draft-bridge", (9, 5), "leave that out (`recall: 0`)",
+    ),
     "a view from the left on a bidirectional model": (
         GOOD.replace("view: states", "view: causal").replace("judge: transition", "judge: greedy"),
         "draft-attention", (11, 9), "use another view, or another verifier",
