@@ -19,6 +19,9 @@ from dlmkit.cli.canvas_text import RowState, legend, row_bar, row_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from torch import Tensor
+
+    from dlmkit.draft_verify.ledger import Audit
     from dlmkit.generation import Decode
     from dlmkit.records import StepRecord
 
@@ -93,6 +96,9 @@ def row_states(decode: Decode, record: StepRecord) -> list[RowState]:
     shown_BN = record.after_BN
     if record.laid_out is not None or shown_BN.shape != canvas.tokens_BN.shape:
         shown_BN = canvas.tokens_BN  # the rows of the record are laid out anew by now
+    elif record.audit is not None:
+        # A guess that is a mask again stays in sight for a moment, crossed out.
+        shown_BN = record.before_BN.where(_returned(decode, record.audit, record), shown_BN)
     columns = (
         shown_BN.tolist(),
         canvas.given_BN.tolist(),
@@ -120,6 +126,11 @@ def row_states(decode: Decode, record: StepRecord) -> list[RowState]:
     ]
 
 
+def _returned(decode: Decode, audit: Audit, record: StepRecord) -> Tensor:
+    """Places of guesses that nothing else has taken, `returned_BN` bool."""
+    return audit.returned_BN & (record.after_BN == decode.canvas.mask_id)
+
+
 def _marks(decode: Decode, record: StepRecord) -> list[dict[int, str]]:
     """What the pass drafted, or what became of the draft that it checked, by row and place."""
     audit = record.audit
@@ -127,7 +138,7 @@ def _marks(decode: Decode, record: StepRecord) -> list[dict[int, str]]:
         kinds = {"drafted": record.after_BN != decode.canvas.tokens_BN}
     elif audit is not None:
         kinds = {
-            "sent back": audit.returned_BN & (record.after_BN == decode.canvas.mask_id),
+            "sent back": _returned(decode, audit, record),
             "corrected": audit.corrected_BN,
             "kept": audit.kept_BN,
             "verifier's own": audit.bonus_BN,

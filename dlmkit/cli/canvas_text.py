@@ -26,7 +26,7 @@ _MARKS = {
     "drafted": "italic yellow",
     "kept": "bold bright_green",
     "corrected": "bold bright_magenta",
-    "sent back": "red",
+    "sent back": "red strike",
     "verifier's own": "bold bright_cyan",
 }
 _MASK, _END = "░░", "·"
@@ -53,8 +53,10 @@ class RowState:
     @property
     def masks_left(self) -> int:
         """Positions that are not decided yet."""
-        open_places = sum(self.is_masked(place) for place in range(*self.span))
-        return open_places + sum(mark == "drafted" for mark in self.marks.values())
+        return sum(
+            self.is_masked(place) or self.marks.get(place) in ("drafted", "sent back")
+            for place in range(*self.span)
+        )
 
     @property
     def masks_at_start(self) -> int:

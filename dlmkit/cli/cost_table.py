@@ -1,4 +1,4 @@
-"""What a decode cost, as a small table."""
+"""What a decode cost, as a small table, and what became of its drafts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ def cost_table(results: Sequence[Result]) -> Table:
     Seconds are those of the prompt's batch; the whole counts each batch once.
     """
     networks = list(results[0].nfe)
-    table = Table(box=box.SIMPLE_HEAD, show_footer=len(results) > 1, header_style="dim")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_footer=len(results) > 1,
+        header_style="dim",
+        caption=_drafts(results),
+        caption_justify="left",
+    )
     if len(results) > 1:
         table.add_column("prompt", "all", justify="right")
     table.add_column("tokens", str(sum(each.tokens for each in results)), justify="right")
@@ -44,6 +50,21 @@ def cost_table(results: Sequence[Result]) -> Table:
         ]
         table.add_row(*([str(number)] if len(results) > 1 else []), *cells)
     return table
+
+
+def _drafts(results: Sequence[Result]) -> str | None:
+    """What the ledgers of all prompts say of the drafts; None where nothing was drafted."""
+    ledgers = [each.ledger for each in results if each.ledger is not None]
+    if not ledgers:
+        return None
+    drafted = sum(each.proposed for each in ledgers)
+    kept, corrected = sum(each.accepted for each in ledgers), sum(x.corrected for x in ledgers)
+    returned, own = sum(each.remasked for each in ledgers), sum(each.bonus for each in ledgers)
+    lost = sum(each.lost for each in ledgers)
+    return (
+        f"  drafted {drafted}: kept {kept}, corrected {corrected}, sent back {returned}; "
+        f"the verifier's own {own}" + (f"; lost on the bridge {lost}" if lost else "")
+    )
 
 
 def _forwards(name: str, networks: Sequence[str]) -> str:

@@ -135,6 +135,11 @@ class Ledger:
         """Decided tokens over passes of the verifier (TPF_v)."""
         return self.committed / max(self.forwards["verify"], 1)
 
+    @property
+    def tokens_per_fed(self) -> float:
+        """Decided tokens over positions fed in all phases: what a cache saves shows here."""
+        return self.committed / max(sum(self.fed.values()), 1)
+
     def as_json(self) -> dict[str, Any]:
         """The stable machine-readable form."""
         return {
@@ -150,6 +155,7 @@ class Ledger:
             "accepted_per_verify": round(self.accepted / max(self.forwards["verify"], 1), 4),
             "tokens_per_forward": round(self.tokens_per_forward, 4),
             "tokens_per_verify": round(self.tokens_per_verify, 4),
+            "tokens_per_fed": round(self.tokens_per_fed, 4),
             "by_position": [list(pair) for pair in self.by_position],
             "forwards": dict(self.forwards),
             "rows": dict(self.rows),

@@ -71,12 +71,12 @@ def test_watching_changes_nothing(tiny_model, rows):
 
 
 def test_drafts_are_coloured_by_what_became_of_them():
-    """A draft that was sent back is a mask again, in another colour."""
+    """A guess that was sent back is crossed out, and its place counts as open."""
     marks = {3: "kept", 5: "sent back", 6: "corrected", 7: "drafted"}
-    row = attrs.evolve(ROW, ids=[1, 2, 3, 4, END, MASK, 6, 7], marks=marks)
+    row = attrs.evolve(ROW, ids=[1, 2, 3, 4, END, 5, 6, 7], marks=marks)
     shown = styles(row, 9, 9)
     assert ("4", "bold bright_green") in shown
-    assert ("░░", "red") in shown
+    assert ("5", "red strike") in shown
     assert ("6", "bold bright_magenta") in shown
     assert ("7", "italic yellow") in shown
     assert 2 == row.masks_left
@@ -93,16 +93,20 @@ def test_a_round_is_shown_from_both_sides(tiny_model):
     models = [f'models.{name}="{tiny_model}"' for name in ("drafter", "verifier")]
     runner = Runner.load(load_spec(DEFAULT_PIPELINE, [*models, "gen_length=16"]))
     decode = runner.start(runner.encode(["copy: 1"]))
-    drafted: set[int] = set()
+    drafted: dict[int, int] = {}
     seen: set[str] = set()
     for record in decode:
         (row,) = row_states(decode, record)
         seen |= set(row.marks.values())
         if record.phase == "draft":
-            drafted = {place for place, mark in row.marks.items() if mark == "drafted"}
+            drafted = {place: row.ids[place] for place in row.marks}
             assert drafted
         else:
-            assert drafted <= set(row.marks)
+            assert set(drafted) <= set(row.marks)
+            returned = [place for place, mark in row.marks.items() if mark == "sent back"]
+            assert all(drafted[place] == row.ids[place] for place in returned)
+        masks = int((record.after_BN == decode.canvas.mask_id).sum())
+        assert masks + list(row.marks.values()).count("drafted") == row.masks_left
     assert {"drafted", "kept", "verifier's own"} <= seen
     screen = io.StringIO()
     again = runner.start(runner.encode(["copy: 1"]))

@@ -82,6 +82,10 @@ def test_without_options_a_drafter_and_a_verifier_decode():
     (found,) = objects(CliRunner().invoke(main, short))
     assert "dual-diffusion-lossless" == found["pipeline"]
     assert {"verifier", "drafter"} == set(found["nfe"])
+    plain = CliRunner().invoke(main, [part for part in short if part != "--json"])
+    ledger = found["ledger"]
+    account = f"drafted {ledger['proposed']}: kept {ledger['accepted']}, corrected 0, sent back "
+    assert account + str(ledger["remasked"]) in plain.stderr
     assert found["nfe"]["verifier"] < 16
     assert found["ledger"]["accepted"] > 0
     assert "1 2 3" == found["text"]

@@ -35,6 +35,7 @@ def test_the_account_as_plain_data():
         "accepted_per_verify": 1.5,
         "tokens_per_forward": 0.7143,
         "tokens_per_verify": 2.5,
+        "tokens_per_fed": 0.0208,
         "by_position": [[3, 3], [3, 2], [4, 1]],
         "forwards": {"draft": 10, "verify": 4},
         "rows": {"draft": 10, "verify": 14},
