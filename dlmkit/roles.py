@@ -150,8 +150,8 @@ class Blocks(Strategy):
     def current(self, canvas: Canvas) -> BlockSpan:
         """Return each row's current span; rows may sit in different blocks.
 
-        The span of a row with masks left must contain at least one of them.  The width of the
-        span is a number known without reading a tensor.
+        The span of a row with masks left must contain at least one of them, and leave none to its
+        left.  The width of the span is a number known without reading a tensor.
         """
 
     def end(self, prediction: Prediction, view: View) -> Tensor:
@@ -300,7 +300,7 @@ class TransferRule(Strategy):
     every row that has one.  `locality` says whether its choice hangs on place: `"near"` commits
     beside sure positions, `"far"` keeps commits apart.  `doubtful` says that it commits positions
     because they are uncertain.  Any other rule breaks ties of confidence towards the first
-    position.
+    position.  `whole` says that every step commits every eligible position.
     """
 
     role = "transfer"
@@ -308,6 +308,7 @@ class TransferRule(Strategy):
     may_wait: ClassVar[bool] = False
     locality: ClassVar[Literal["near", "far"] | None] = None
     doubtful: ClassVar[bool] = False
+    whole: ClassVar[bool] = False
 
     @abstractmethod
     def select(self, confidence_BP: Tensor, view: View) -> Tensor:

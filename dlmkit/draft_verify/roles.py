@@ -114,9 +114,14 @@ class Drafter(Part):
 
 
 class Refiner(Part):
-    """Changes a draft before it is checked: cuts, reorders, merges."""
+    """Changes a draft before it is checked: cuts, reorders, merges.
+
+    `orders`: whether what it returns comes from left to right without a gap, in whatever order it
+    was drafted.
+    """
 
     role = "refine"
+    orders: ClassVar[bool] = False
 
     @abstractmethod
     def refine(self, draft: Draft, start: Round) -> Draft:
@@ -183,6 +188,7 @@ class Judge(Part):
     `needs_steps`: it compares with the verifier's own steps.  `exact`: with a scope that stops at
     the first failure, what is emitted follows the verifier's law; `drawn`: only if drafts are
     drawn from the laws that the drafter reports; `replaces`: only if its token is written there.
+    `families`: whether a judge that replaces may be asked about brothers: one passes at most.
     """
 
     role = "judge"
@@ -190,6 +196,7 @@ class Judge(Part):
     exact: ClassVar[bool] = False
     drawn: ClassVar[bool] = False
     replaces: ClassVar[bool] = False
+    families: ClassVar[bool] = False
 
     @abstractmethod
     def judge(self, draft: Draft, evidence: Evidence, start: Round) -> Verdict:

@@ -90,6 +90,44 @@ def _disorder(judge: Judge, draft: Drafter, order: str | None) -> str | None:
     return None
 
 
+def _ordered(procedure: Recipe) -> bool:
+    """Whether a refiner makes one text, from left to right, of whatever is drafted."""
+    refiners = procedure.component.refine
+    return any(refiner.orders for refiner in refiners)
+
+
+def lone_judge(root: Recipe) -> Iterator[Finding]:
+    """A judge that draws a replacement is asked about alternatives, each as if it were alone."""
+    for procedure in procedures(root):
+        judge, draft = first(procedure, Judge), first(procedure, Drafter)
+        if judge is None or draft is None or _ordered(procedure):
+            continue
+        alone = judge.component.replaces and not judge.component.families
+        if alone and draft.component.branches:
+            yield Finding(
+                judge,
+                f"{_name(judge)} gives each guess a try of its own, and {_name(draft)} proposes "
+                "alternatives, which together would pass too often",
+                "judge by `recursive` what was drawn, and by `greedy` what was not: it keeps the "
+                "verifier's law too, where the verifier draws",
+            )
+
+
+def unordered_drafts(root: Recipe) -> Iterator[Finding]:
+    """A view reads from left to right what was drafted in any order, and may have gaps."""
+    for procedure in procedures(root):
+        draft, view = first(procedure, Drafter), first(procedure, Sight)
+        if draft is None or view is None or "causal" not in view.component.requires:
+            continue
+        whole = draft.component.order == "position" or draft.component.one_shot()
+        if not whole and not _ordered(procedure):
+            yield Finding(
+                view,
+                f"{_name(view)} reads from left to right, and {_name(draft)} drafts in any order",
+                "write `refine: [left-to-right]`",
+            )
+
+
 def wrong_correction(root: Recipe) -> Iterator[Finding]:
     """A judge that draws a replacement is not asked for it."""
     for judge, resolve in _beside_judges(root, Resolver):
@@ -290,6 +328,8 @@ DRAFT_VERIFY_CHECKS = (
     Check("draft-evidence", "error", missing_evidence),
     Check("draft-drawn", "error", undrawn_drafts),
     Check("draft-order", "error", wrong_order),
+    Check("draft-gaps", "error", unordered_drafts),
+    Check("draft-alternatives", "error", lone_judge),
     Check("draft-correction", "error", wrong_correction),
     Check("draft-carry", "error", lost_carry),
     Check("draft-branches", "error", hidden_branches),

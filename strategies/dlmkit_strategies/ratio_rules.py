@@ -50,6 +50,7 @@ class Everything(TransferRule):
     """
 
     name = "everything"
+    whole = True
 
     def select(self, confidence_BP: Tensor, view: View) -> Tensor:
         """All of them."""

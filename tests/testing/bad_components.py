@@ -254,6 +254,18 @@ class Stretch(CommitGuard):
         return commit_BP.float()
 
 
+@breaks("selects everything if it says so")
+@attrs.frozen
+class Wholesome(TransferRule):
+    """Says everything and selects one.  Source: dlmkit."""
+
+    name = "wholesome"
+    whole = True
+
+    def select(self, confidence_BP, view):
+        return best(confidence_BP, view)
+
+
 @breaks("breaks ties towards the first position")
 @attrs.frozen
 class LastFirst(TransferRule):
@@ -394,6 +406,19 @@ class Astray(Blocks):
     def current(self, canvas):
         index_B = torch.zeros_like(canvas.start_B)
         return BlockSpan(canvas.start_B, canvas.start_B + 2, index_B, 2)
+
+
+@breaks("leaves no mask to its left")
+@attrs.frozen
+class Hasty(Blocks):
+    """Begins with the last mask.  Source: dlmkit."""
+
+    name = "hasty"
+
+    def current(self, canvas):
+        region = whole_region(canvas)
+        last_B = torch.where(canvas.masked_BN, canvas.columns_N, region.start_B[:, None]).amax(1)
+        return attrs.evolve(region, start_B=last_B)
 
 
 @breaks("feeds what is wanted")

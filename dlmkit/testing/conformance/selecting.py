@@ -45,6 +45,12 @@ def _require_selection(commit_BP: Any, scene: Scene) -> None:
     )
 
 
+def _selects_everything_if_it_says_so(rule: Any) -> None:
+    for each in scenes_for(rule) if rule.whole else ():
+        left_BP = each.view.eligible_BP & ~call(rule, each)
+        require(not bool(left_BP.any()), f"it leaves out {left_BP.nonzero().tolist()}")
+
+
 def _breaks_ties_towards_the_first_position(rule: Any) -> None:
     if rule.stochastic or any(_ranks_otherwise(part) for part in parts(rule)):
         return
@@ -92,6 +98,7 @@ def _keeps_to_the_steps_it_states(rule: Any) -> None:
 
 TRANSFER: dict[str, Check] = {
     "selects eligible positions": _selects_eligible_positions,
+    "selects everything if it says so": _selects_everything_if_it_says_so,
     "breaks ties towards the first position": _breaks_ties_towards_the_first_position,
     "makes progress": _makes_progress,
     "keeps to the steps it states": _keeps_to_the_steps_it_states,

@@ -41,6 +41,14 @@ def _covers_a_mask_where_one_is_left(blocks: Any) -> None:
         )
 
 
+def _leaves_no_mask_to_its_left(blocks: Any) -> None:
+    for each in scenes_for(blocks):
+        canvas, span = each.view.canvas, call(blocks, each)
+        columns_N = torch.arange(canvas.tokens_BN.shape[1])
+        left_B = (canvas.masked_BN & (columns_N < span.start_B[:, None])).any(dim=1)
+        require(not bool(left_B.any()), f"rows {left_B.nonzero().tolist()} have masks before it")
+
+
 def _feeds_what_is_wanted(cache: Any) -> None:
     for each in scenes_for(cache):
         plan, view = call(cache, each), each.view
@@ -99,6 +107,7 @@ def _require_tokens(ids: Tensor, vocabulary: int) -> None:
 BLOCKS: dict[str, Check] = {
     "stays inside the region": _stays_inside_the_region,
     "covers a mask where one is left": _covers_a_mask_where_one_is_left,
+    "leaves no mask to its left": _leaves_no_mask_to_its_left,
 }
 CACHE: dict[str, Check] = {
     "feeds what is wanted": _feeds_what_is_wanted,

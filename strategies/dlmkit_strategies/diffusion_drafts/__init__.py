@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dlmkit_strategies.diffusion_drafts.best_path import BestPath
 from dlmkit_strategies.diffusion_drafts.lattice import Lattice
+from dlmkit_strategies.diffusion_drafts.left_to_right import LeftToRight
 from dlmkit_strategies.diffusion_drafts.mixture import Mixture
 
-__all__ = ["BestPath", "Lattice", "Mixture"]
+__all__ = ["BestPath", "Lattice", "LeftToRight", "Mixture"]

@@ -32,6 +32,7 @@ class BestPath(Refiner):
     """
 
     name = "best-path"
+    orders = True
 
     beams: int = option(3, doc="paths that are kept", check=at_least(1))
     share: float = option(0.5, doc="weight of the drafter", check=(at_least(0), at_most(1)))

@@ -81,6 +81,7 @@ class Recursive(Judge):
     """
 
     name = "recursive"
+    families = True
     need = Need(logits=True)
     laws = True
     exact = True

@@ -81,16 +81,24 @@ class ModelSteps(Drafter):
 
     @property
     def order(self) -> Literal["position", "reveal"]:  # type: ignore[override] # the pipeline's
-        """From left to right if its blocks hold one token."""
-        blocks = self.pipeline.blocks
-        single = blocks is not None and blocks.planned_width(MANY) == 1
-        return "position" if single else "reveal"
+        """From left to right if its blocks hold one token, or are decided in one step each."""
+        return "position" if self._single() or self._sweeps() else "reveal"
 
     def alone(self) -> bool:
         """Whether a step decides one position, however many are masked."""
-        if self.order == "position":
+        if self._single():
             return True
         return self.pipeline.transfer.steps_per_block(MANY) == MANY and not self.pipeline.exit
+
+    def _single(self) -> bool:
+        blocks = self.pipeline.blocks
+        return blocks is not None and blocks.planned_width(MANY) == 1
+
+    def _sweeps(self) -> bool:
+        """Whether a step leaves no mask in its block, so that what follows lies to the right."""
+        cache = self.pipeline.cache
+        predicted = cache is None or cache.provides() != "some"
+        return self.pipeline.transfer.whole and predicted and not self.pipeline.guard
 
     def needs(self) -> Need:
         """The verifier's distributions, if they are recalled."""

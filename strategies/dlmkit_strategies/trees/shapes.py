@@ -16,7 +16,7 @@ from torch import Tensor
 from dlmkit.draft_verify.draft import ROOT, Draft
 from dlmkit.draft_verify.round import Round
 
-__all__ = ["Shape", "as_draft", "balanced", "first_mask", "likely"]
+__all__ = ["Shape", "as_draft", "balanced", "first_mask", "grown", "likely"]
 
 
 @attrs.frozen
@@ -92,18 +92,32 @@ def as_draft(
     Nodes that are not known, beyond the budget or beyond an unbroken run of masks are left out,
     and all that follow them.
     """
-    canvas, rows = start.canvas, len(token_BD)
-    last, device = canvas.tokens_BN.shape[1] - 1, token_BD.device
-    depth_D = torch.tensor(shape.depths, device=device)
+    parent_D, depth_D = (
+        torch.tensor(each, device=token_BD.device) for each in (shape.parents, shape.depths)
+    )
+    return grown(parent_D.expand_as(token_BD), depth_D, token_BD, known_BD, start, law_BDV=law_BDV)
+
+
+def grown(
+    parent_BD: Tensor,
+    depth_D: Tensor,
+    token_BD: Tensor,
+    known_BD: Tensor,
+    start: Round,
+    *,
+    law_BDV: Tensor | None = None,
+) -> Draft:
+    """The same where every row's nodes have parents of their own, and like depths."""
+    canvas, last = start.canvas, start.canvas.tokens_BN.shape[1] - 1
     position_BD = first_mask(start)[:, None] + depth_D - 1
     open_BD = canvas.masked_BN.gather(1, position_BD.clamp_max(last)) & (position_BD <= last)
-    node_BD = torch.arange(len(shape.parents), device=device).expand(rows, -1)
+    node_D = torch.arange(token_BD.shape[1], device=token_BD.device)
     draft = Draft(
         position_BE=position_BD.clamp_max(last),
         token_BE=token_BD,
-        node_BE=node_BD,
+        node_BE=node_D.expand_as(token_BD),
         valid_BE=torch.ones_like(open_BD),
-        parent_BD=torch.tensor(shape.parents, device=device).expand(rows, -1),
+        parent_BD=parent_BD,
         law_BEV=law_BDV,
     )
     own_BD = known_BD & open_BD & (depth_D <= start.budget_B[:, None])
