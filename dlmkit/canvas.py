@@ -3,7 +3,7 @@
 Rows are padded on the right, so a row's positions do not depend on its neighbours.  Only the
 loop changes a canvas; strategies see it through a `View`.
 
-Legend: B rows, N canvas positions, P window positions.
+Legend: B rows, N canvas positions, P window positions, R chosen rows.
 """
 
 from __future__ import annotations
@@ -129,6 +129,16 @@ class Canvas:
             done_B=picked("done_B", 0),
             initial_masks_B=picked("initial_masks_B", 0),
         )
+
+    def of_rows(self, rows_R: Tensor, tokens_RN: Tensor) -> Canvas:
+        """These rows, which may repeat, with other tokens in them."""
+        tensors = {
+            field.name: getattr(self, field.name)[rows_R]
+            for field in attrs.fields(Canvas)
+            if field.name.endswith(("_B", "_BN"))
+        }
+        tensors["tokens_BN"] = tokens_RN
+        return attrs.evolve(self, **tensors, masked=None, undone=None)
 
     def become(self, other: Canvas) -> None:
         """Take over everything that another canvas of the same batch says."""

@@ -83,6 +83,13 @@ class Strategy(Component):
         """Statistics this object reads with its options; by default those of its class."""
         return self.need
 
+    def trained_beside(self) -> Mapping[str, str]:
+        """What the weights of this object were trained beside, where it has any that say so.
+
+        Names of components by slot (`none` where nothing stood there), and `gen_length`.
+        """
+        return {}
+
     def advance(self, outcome: Outcome) -> Mapping[str, Tensor]:
         """Return the next value of every field in `state`; read the current ones from the view.
 
@@ -387,10 +394,12 @@ class Reviser(Strategy):
     """Takes back or replaces tokens that were committed earlier.
 
     `sees`: `"before"` gets the view of the forward pass, `"after"` the view with this step's
-    commits applied.
+    commits applied.  `rewrites` says that it puts tokens in place of tokens, which only networks
+    that were trained for it do well.
     """
 
     role = "revise"
+    rewrites: ClassVar[bool] = False
     sees: ClassVar[Literal["before", "after"]] = "after"
 
     @abstractmethod

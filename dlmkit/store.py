@@ -93,10 +93,15 @@ class Store:
         self.tag_BN = self.tag_BN.masked_fill(where_BN, EMPTY)
 
     def follow(self, layout: Layout) -> None:
-        """Change the number of slots; what has moved is forgotten, its keys know their place."""
+        """Change the number of slots; what has moved is forgotten, its keys know their place.
+
+        The layout is that of the canvas: variants that have rows of their own all follow it.
+        """
         self.changes += 1
-        stored_BM = layout.carry(self.tag_BN, EMPTY)
-        self.tag_BN = stored_BM.masked_fill(~layout.stayed_BM, EMPTY)
+        variants = torch.split(self.tag_BN, len(layout.stayed_BM))
+        self.tag_BN = torch.cat(
+            [layout.carry(each, EMPTY).masked_fill(~layout.stayed_BM, EMPTY) for each in variants]
+        )
         room = layout.columns + 1 - self.room.keys_YBGCE.shape[3]
         keys, values = (
             torch.nn.functional.pad(each, (0, 0, 0, room))

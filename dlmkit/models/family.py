@@ -57,12 +57,14 @@ class ModelFamily(Component):
     `architectures` lists the values of `architectures[0]` that the family answers to; without
     any, a user has to name the family.
     `tied_field` is the config field that says whether the head shares the embedding's weights.
+    `edits` says that checkpoints of the family are trained to replace tokens that stand there.
     """
 
     role = "family"
     elsewhere = "a family for another architecture is a small plugin, see the how-to 'Add a model'"
     architectures: ClassVar[tuple[str, ...]] = ()
     tied_field: ClassVar[str] = "tie_word_embeddings"
+    edits: ClassVar[bool] = False
     defaults: ClassVar[FamilyDefaults] = FamilyDefaults()
 
     @abstractmethod

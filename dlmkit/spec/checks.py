@@ -174,7 +174,7 @@ def missing_predictions(root: Recipe) -> Iterator[Finding]:
     """A strategy reads predictions where the cache computes none."""
     for cache, part, whole in _beside_caches(root):
         given = cache.component.provides()
-        decided = part.component.needs().current and given in ("undecided", "some")
+        decided = _looks_at_tokens(part.component) and given in ("undecided", "some")
         if given == "region" or not (decided or whole):
             continue
         where = "of decided tokens" if decided else "outside the current block"
@@ -184,6 +184,11 @@ def missing_predictions(root: Recipe) -> Iterator[Finding]:
             f"{cache.component.name!r} does not compute them in every step",
             "use another cache, or none",
         )
+
+
+def _looks_at_tokens(component: Strategy) -> bool:
+    """Whether it reads what is predicted where tokens stand."""
+    return component.needs().current or (isinstance(component, Reviser) and component.rewrites)
 
 
 def false_agreement(root: Recipe) -> Iterator[Finding]:
@@ -275,6 +280,32 @@ def double_reopening(root: Recipe) -> Iterator[Finding]:
             )
 
 
+def other_training(root: Recipe) -> Iterator[Finding]:
+    """The weights of a strategy were trained beside something else."""
+    for procedure in procedures(root):
+        for part in own(procedure, Strategy):
+            for slot, trained in part.component.trained_beside().items():
+                here = _standing(slot, procedure, root)
+                if here is not None and here != trained:
+                    yield Finding(
+                        part,
+                        f"the weights of {part.component.role} {part.component.name!r} were "
+                        f"trained with {slot} {trained}, and here it is {here}",
+                        f"set {slot} to {trained}, or expect other choices than in training",
+                    )
+
+
+def _standing(slot: str, procedure: Recipe, root: Recipe) -> str | None:
+    """The names of what stands in a slot, or the length; None where there is no such slot."""
+    if slot == "gen_length":
+        return str(root.component.gen_length)
+    filled = getattr(procedure.component, slot, procedure)
+    if not isinstance(filled, Strategy | tuple | None):
+        return None
+    names = [each.name for each in (filled if isinstance(filled, tuple) else (filled,)) if each]
+    return ", ".join(names) or "none"
+
+
 def undone_exploration(root: Recipe) -> Iterator[Finding]:
     """Tokens that are committed in doubt are taken back for being doubtful."""
     for procedure in procedures(root):
@@ -303,6 +334,7 @@ CHECKS = (
     Check("C4", "error", missing_predictions),
     Check("C5", "warning", false_agreement),
     Check("C9", "warning", exit_scale),
+    Check("C10", "warning", other_training),
     Check("C12", "error", stale_mixtures),
     Check("layer-steps", "error", lonely_layers),
     Check("C15", "warning", opposite_places),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dlmkit.engine import find_engine
 from dlmkit.errors import DlmkitError
 from dlmkit.requirements import ABILITIES, attention_problem
-from dlmkit.roles import Blocks, Strategy
+from dlmkit.roles import Blocks, Reviser, Strategy
 from dlmkit.spec.check import Check, Finding
 from dlmkit.spec.documents import default_models
 from dlmkit.spec.walk import first, own, procedures, simple
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dlmkit.models.arch import AttentionPattern
+    from dlmkit.models.config import Config
+    from dlmkit.models.family import ModelFamily
     from dlmkit.spec.documents import ModelRef
     from dlmkit.spec.recipe import Recipe
 
@@ -83,8 +85,33 @@ def unseen_blocks(root: Recipe) -> Iterator[Finding]:
                 )
 
 
+def untrained_editing(root: Recipe) -> Iterator[Finding]:
+    """A reviser replaces tokens, which the model was not trained for."""
+    for procedure, ref in _with_models(root):
+        rewriting = [part for part in simple(procedure, Reviser) if part.component.rewrites]
+        named = _named(ref) if rewriting else None
+        if named is None or named[1].edits:
+            continue
+        for part in rewriting:
+            yield Finding(
+                part,
+                f"revise {part.component.name!r} replaces decided tokens, which models of the "
+                f"family {named[1].name!r} were not trained for",
+                "use a model that was, such as LLaDA2.1, or a reviser that puts masks back",
+            )
+
+
 def _pattern(ref: ModelRef) -> AttentionPattern | None:
-    """The attention of a named checkpoint on this machine; None where it cannot be read.
+    """The attention of a named checkpoint, where it is known."""
+    named = _named(ref)
+    try:
+        return named[1].arch(named[0]).attention if named else None
+    except DlmkitError:
+        return None  # loading will say what is wrong with the model
+
+
+def _named(ref: ModelRef) -> tuple[Config, ModelFamily] | None:
+    """Config and family of a named checkpoint on this machine; None where they cannot be read.
 
     A document without a model of its own, such as a preset, is judged when it is run with one.
     """
@@ -99,8 +126,7 @@ def _pattern(ref: ModelRef) -> AttentionPattern | None:
         folder = locate_model(ref.repo, revision=ref.revision, local_files_only=True).path
         config = read_config(folder)
         known: Any = get_plugins().registry.of_role("family").values()
-        family = ref.family or find_family(config, known)
-        return family.arch(config).attention
+        return config, ref.family or find_family(config, known)
     except DlmkitError:
         return None  # loading will say what is wrong with the model
 
@@ -108,6 +134,7 @@ def _pattern(ref: ModelRef) -> AttentionPattern | None:
 ENGINE_CHECKS = (
     Check("engine", "error", engine_abilities),
     Check("C11", "error", attention),
-    Check("C13", "warning", unseen_blocks),
+    Check("C13", "error", unseen_blocks),
+    Check("C20", "warning", untrained_editing),
 )
 """Checks of strategies against engine and model."""

@@ -6,14 +6,15 @@ Legend: B rows, P window positions, S sizes, F features.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from math import floor
 from pathlib import Path
+from typing import Any
 
 import attrs
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from dlmkit.bounds import above, at_least, at_most, not_empty
@@ -97,6 +98,8 @@ class PolicyBlocks(ForeseeingBlocks):
     the row, and rates every size: W2 relu(W1 h + b1) + b2; ties go to the smaller one.
     Source: CtrlDiff (arXiv:2505.14455), dynamic block prediction.  Its authors publish neither code
     nor weights, and their policy reads hidden states; this is the decoding side, reconstructed.
+    The metadata of the weights may name what they were trained beside, such as `confidence`,
+    `sample`, `transfer` or `gen_length`; a spec that differs is warned about.
     """
 
     name = "policy"
@@ -108,6 +111,21 @@ class PolicyBlocks(ForeseeingBlocks):
         doc="path of a safetensors file with `W1` [D, max(sizes)], `b1`, `W2` [sizes, D], `b2`; "
         "absent: nothing is known, so always the smallest",
     )
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """Refuse weights that cannot be read, and sizes that they were not trained for."""
+        if options["weights"] is not None:
+            try:
+                _policy(options["weights"], len(options["sizes"]), max(options["sizes"]))
+            except RequestError as error:
+                yield "weights", str(error.args[0]), error.hint or ""
+
+    def trained_beside(self) -> Mapping[str, str]:
+        """What the metadata of the weights say."""
+        if self.weights is None:
+            return {}
+        return _policy(self.weights, len(self.sizes), max(self.sizes)).beside
 
     def farthest(self, region: int) -> int:
         """The largest size."""
@@ -123,32 +141,41 @@ class PolicyBlocks(ForeseeingBlocks):
         feature_BF = entropy_BP.new_zeros(len(entropy_BP), max(self.sizes))
         feature_BF = feature_BF.scatter_add(1, offset_BP, entropy_BP)
         policy = _policy(self.weights, len(self.sizes), max(self.sizes))
-        w1, b1, w2, b2 = (each.to(feature_BF.device) for each in policy)
+        w1, b1, w2, b2 = (each.to(feature_BF.device) for each in policy.tensors)
         rating_BS = (feature_BF @ w1.T + b1).relu() @ w2.T + b2
         return view.block.start_B + sizes[rating_BS.argmax(dim=1)]
 
 
+@attrs.frozen(eq=False)
+class _Policy:
+    """Float32 weights `W1`, `b1`, `W2`, `b2`, and what they were trained beside."""
+
+    tensors: tuple[Tensor, ...]
+    beside: Mapping[str, str]
+
+
 @lru_cache(maxsize=4)
-def _policy(path: str, sizes: int, features: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The policy's float32 weights `W1`, `b1`, `W2`, `b2`.
+def _policy(path: str, sizes: int, features: int) -> _Policy:
+    """Read the policy.
 
     Raises:
         RequestError: the file cannot be read, or does not fit the sizes.
     """
     try:
-        tensors = load_file(Path(path))
-        w1, b1, w2, b2 = (tensors[name].float() for name in ("W1", "b1", "W2", "b2"))
-    except (OSError, SafetensorError, KeyError) as error:
+        with safe_open(Path(path), "pt") as file:
+            tensors = tuple(file.get_tensor(name).float() for name in ("W1", "b1", "W2", "b2"))
+            beside = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
         raise RequestError(
             f"the block policy {path} cannot be read: {error}",
             hint="give a safetensors file with W1, b1, W2 and b2",
         ) from None
-    width = b1.numel()
+    width = tensors[1].numel()
     expected = ((width, features), (width,), (sizes, width), (sizes,))
-    found = tuple(tuple(each.shape) for each in (w1, b1, w2, b2))
+    found = tuple(tuple(each.shape) for each in tensors)
     if found != expected:
         raise RequestError(
             f"the block policy {path} has shapes {found}, but these sizes need {expected}",
             hint="give the sizes that the policy was trained for",
         )
-    return w1, b1, w2, b2
+    return _Policy(tensors, beside)

@@ -6,8 +6,10 @@ Legend: B rows, P window positions, V vocabulary.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import attrs
 import torch
@@ -44,6 +46,15 @@ class Calibrated(ConfidenceScorer):
         None, doc="path of a JSON list with the count of each token in a corpus; absent: all equal"
     )
 
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """Refuse a file that holds no counts."""
+        if options["frequencies"] is not None:
+            try:
+                _counts(options["frequencies"])
+            except RequestError as error:
+                yield "frequencies", str(error.args[0]), error.hint or ""
+
     def score(self, tokens_BP: Tensor, prediction: Prediction, view: View) -> Tensor:
         """Scores between 0 and `clip`, float32."""
         probability_BP = prediction.logp_of(tokens_BP).exp()
@@ -63,13 +74,7 @@ def _shares(path: str | None, vocabulary: int) -> Tensor:
     """
     if path is None:
         return torch.full((vocabulary,), 1 / vocabulary, dtype=torch.float64)
-    try:
-        counts = torch.tensor(json.loads(Path(path).read_text("utf-8")), dtype=torch.float64)
-    except (OSError, ValueError, TypeError) as error:
-        raise RequestError(
-            f"token frequencies {path} cannot be read: {error}",
-            hint="give a JSON file with one list of numbers",
-        ) from None
+    counts = _counts(path)
     if counts.shape != (vocabulary,):
         raise RequestError(
             f"token frequencies {path} hold {counts.numel()} numbers, "
@@ -77,3 +82,18 @@ def _shares(path: str | None, vocabulary: int) -> Tensor:
             hint="count tokens with the tokenizer of this model",
         )
     return counts / counts.sum()
+
+
+def _counts(path: str) -> Tensor:
+    """The numbers of a file, `counts_V` float64.
+
+    Raises:
+        RequestError: the file cannot be read, or holds something else.
+    """
+    try:
+        return torch.tensor(json.loads(Path(path).read_text("utf-8")), dtype=torch.float64)
+    except (OSError, ValueError, TypeError) as error:
+        raise RequestError(
+            f"token frequencies {path} cannot be read: {error}",
+            hint="give a JSON file with one list of numbers",
+        ) from None

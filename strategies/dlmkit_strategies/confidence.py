@@ -63,7 +63,7 @@ class Margin(ConfidenceScorer):
 
     def score(self, tokens_BP: Tensor, prediction: Prediction, view: View) -> Tensor:
         """Difference of the two largest probabilities."""
-        top_BPK = _read(prediction, self.of).pack.top_logp_BPK.exp()
+        top_BPK = _read(prediction, self.of).pack.top_logp_BPK[..., :2].exp()
         return top_BPK[..., 0] - top_BPK[..., 1]
 
 

@@ -35,6 +35,7 @@ class TokenEdit(Reviser):
     name = "token-edit"
     need = Need(top=2)
     sees = "before"
+    rewrites = True
     state: ClassVar[tuple[StateField, ...]] = (StateField("passes", "int64", 0, dims="B"),)
 
     threshold: float = option(

@@ -79,7 +79,7 @@ class Gap(EarlyExit):
         sorted_BP = torch.where(where_BP, gap_BP, torch.inf).sort(dim=1).values
         if self.statistic == "median":
             return sorted_BP.gather(1, (count_B[:, None] - 1) // 2)[:, 0]
-        place_B = self.quantile * (count_B - 1)
+        place_B = (self.quantile * (count_B - 1)).to(gap_BP.dtype)
         low_B1, high_B1 = place_B.floor().long()[:, None], place_B.ceil().long()[:, None]
         low_B, high_B = sorted_BP.gather(1, low_B1)[:, 0], sorted_BP.gather(1, high_B1)[:, 0]
         return torch.where(low_B == high_B, low_B, torch.lerp(low_B, high_B, place_B.frac()))

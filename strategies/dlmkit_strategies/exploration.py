@@ -62,7 +62,7 @@ class Explore(TransferRule):
     pivot as well: the position of largest entropy whose proposal is at least `floor` likely and
     does not end the text, near the start of the span; without one, the best position.
     Source: ETE-style, a reconstruction from the abstract of arXiv:2511.21103, which has no public
-    code: theta, the stall level q and the floor rho, without branches.
+    code: theta, the stall level q and the floor rho; `explore-ahead` tries several pivots.
     """
 
     name = "explore"
@@ -85,17 +85,26 @@ class Explore(TransferRule):
 
     def select(self, confidence_BP: Tensor, view: View) -> Tensor:
         """Sure positions, the pivot of a stalled row, and at least the best one."""
-        entropy_BP = view.proposal.prediction.pack.entropy_BP
-        assert entropy_BP is not None  # noqa: S101 - declared in `need`
-        sure_BP = (confidence_BP >= self.threshold) & view.eligible_BP
-        stalled_B1 = sure_BP.sum(dim=1, keepdim=True) < self.enough
-        pivot_BP = top_n(entropy_BP, self._explorable(confidence_BP, view) & ~sure_BP, 1)
+        sure_BP = self.sure(confidence_BP, view)
+        pivot_BP = self.pivots(confidence_BP, view, 1)
         best_BP = top_n(confidence_BP, view.eligible_BP, 1)
         none_B1 = ~pivot_BP.any(dim=1, keepdim=True)
+        stalled_B1 = self.stalled(sure_BP)[:, None]
         return sure_BP | (stalled_B1 & (pivot_BP | (none_B1 & best_BP)))
 
-    def _explorable(self, confidence_BP: Tensor, view: View) -> Tensor:
-        """Likely positions near the start of the span, bool."""
+    def sure(self, confidence_BP: Tensor, view: View) -> Tensor:
+        """Positions that reach the threshold, bool."""
+        return (confidence_BP >= self.threshold) & view.eligible_BP
+
+    def stalled(self, sure_BP: Tensor) -> Tensor:
+        """Rows with too few sure positions, `stalled_B` bool."""
+        return sure_BP.sum(dim=1) < self.enough
+
+    def pivots(self, confidence_BP: Tensor, view: View, count: int) -> Tensor:
+        """So many of the most uncertain likely positions near the start of the span, bool."""
+        entropy_BP = view.proposal.prediction.pack.entropy_BP
+        assert entropy_BP is not None  # noqa: S101 - declared in `need`
         near_BP = view.positions_BP - view.block.start_B[:, None] < self.reach
         likely_BP = near_BP & (confidence_BP >= self.floor) & view.eligible_BP
-        return likely_BP & ~ends_text(view.proposal.tokens_BP, view.info)
+        likely_BP = likely_BP & ~ends_text(view.proposal.tokens_BP, view.info)
+        return top_n(entropy_BP, likely_BP & ~self.sure(confidence_BP, view), count)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import count
-from typing import Any
 
 import attrs
 import torch
@@ -17,32 +16,21 @@ from dlmkit.bounds import above, at_least
 from dlmkit.canvas import Canvas
 from dlmkit.component import option
 from dlmkit.context import Context
-from dlmkit.memory import Memory, parts
-from dlmkit.need import Need
+from dlmkit.memory import Memory
 from dlmkit.outcome import Outcome
 from dlmkit.plan import Plan
-from dlmkit.prediction import Prediction, ScorePack
-from dlmkit.proposal import Proposal
+from dlmkit.prediction import Prediction
 from dlmkit.records import StepRecord
-from dlmkit.roles import (
-    Blocks,
-    ConfidenceScorer,
-    Procedure,
-    StopRule,
-    Strategy,
-    TokenSampler,
-    TransferRule,
-)
+from dlmkit.roles import TransferRule
 from dlmkit.tracking import Tracker
 from dlmkit.view import View
+from dlmkit_strategies.branching import Branching, best_of, picked, with_choice
 
 __all__ = ["LookAhead"]
 
-_NEED = Need(top=2, entropy=True)
-
 
 @attrs.frozen(kw_only=True)
-class LookAhead(Procedure):
+class LookAhead(Branching):
     """Decode by trying choices: each pass runs several, as rows, and the best one is kept.
 
     A choice is what the transfer rule selects; all but the first select by confidence / noise
@@ -54,22 +42,13 @@ class LookAhead(Procedure):
 
     name = "look-ahead"
 
-    model: str = option("main", doc="name of the network in `models`")
-    blocks: Blocks | None = option(None, doc="the span decoded now; absent: the whole region")
-    sample: TokenSampler = option(doc="proposes a token for each position")
-    confidence: ConfidenceScorer = option(doc="rates the proposals")
     transfer: TransferRule = option(doc="chooses which proposals make up a choice")
-    stop: tuple[StopRule, ...] = option((), doc="ends rows that need no more steps")
     branches: int = option(8, doc="choices in each pass", check=at_least(1))
     noise: float = option(0.2, doc="temperature of the positions drawn", check=above(0))
     sure: float = option(
         0.8, doc="probability that all of a block must reach to be filled", check=at_least(0)
     )
     immediate: bool = option(True, doc="count the entropy of what is committed now")
-
-    def home(self) -> str:
-        """The only model there is."""
-        return self.model
 
     def steps(self, context: Context, canvas: Canvas) -> Iterator[StepRecord]:
         """Decode the canvas in place; yield one record after each forward pass."""
@@ -85,36 +64,23 @@ class LookAhead(Procedure):
                 return
             before_BN = canvas.tokens_BN
             choices, tokens_BP = self._choices(prediction, view)
-            inputs = [_with(choice_BP, tokens_BP, view) for choice_BP in choices]
+            inputs = [with_choice(choice_BP, tokens_BP, view) for choice_BP in choices]
             predictions = session.predict(
-                inputs, canvas, view.positions_BP, Plan.full(before_BN), self._need()
+                inputs, canvas, view.positions_BP, Plan.full(before_BN), self.need()
             )
             best_B = self._best(choices, predictions, prediction, view)
-            prediction = _picked(predictions, best_B)
-            commit_BP = _pick(choices, best_B)
+            prediction = best_of(predictions, best_B)
+            commit_BP = picked(choices, best_B)
             canvas.commit(view.positions_BP, commit_BP, tokens_BP, step)
             outcome = self._finish(prediction, commit_BP, tokens_BP, view, canvas, before_BN)
             memory.advance(outcome)
             yield StepRecord.of(outcome, self.model, session.counts)
 
-    def _need(self) -> Need:
-        strategies = (part for part in parts(self) if isinstance(part, Strategy))
-        return Need.union((_NEED, *(each.needs() for each in strategies)))
-
-    def _rated(self, prediction: Prediction, view: View) -> View:
-        """The view with the proposals and their confidence."""
-        tokens_BP = self.sample.propose(prediction, view)
-        score_BP = self.confidence.score(tokens_BP, prediction, view)
-        score_BP = torch.where(view.eligible_BP, score_BP, -torch.inf)
-        return view.proposing(
-            Proposal(prediction=prediction, tokens_BP=tokens_BP, confidence_BP=score_BP)
-        )
-
     def _choices(self, prediction: Prediction | None, view: View) -> tuple[list[Tensor], Tensor]:
         """The choices, `commit_BP` each, and the proposals; before the first pass there is one."""
         if prediction is None:
             return [torch.zeros_like(view.eligible_BP)], view.tokens_BP
-        view = self._rated(prediction, view)
+        view = self.rated(prediction, view)
         score_BP, filled_B1 = view.proposal.confidence_BP, self._all_sure(view)[:, None]
         noisy = (
             score_BP / self.noise + view.gumbel_BP(f"{self.name}-{number}")
@@ -154,14 +120,13 @@ class LookAhead(Procedure):
         before_BN: Tensor,
     ) -> Outcome:
         """Decide, of rows in their last block, what needs no further pass; stop rows."""
-        after = self._rated(prediction, view.after(canvas))
+        after = self.rated(prediction, view.after(canvas))
         proposal, left_BP = after.proposal, after.eligible_BP
         single_B = left_BP.sum(dim=1) == 1
         last_B = ~(after.open_BP & ~left_BP).any(dim=1) & (self._all_sure(after) | single_B)
         fill_BP = left_BP & last_B[:, None]
         canvas.commit(view.positions_BP, fill_BP, proposal.tokens_BP, view.step)
-        for rule in self.stop:
-            canvas.done_B = canvas.done_B | rule.stop(view.after(canvas))
+        self.end(view, canvas)
         return Outcome(
             view=view,
             prediction=prediction,
@@ -173,32 +138,8 @@ class LookAhead(Procedure):
         )
 
 
-def _with(choice_BP: Tensor, tokens_BP: Tensor, view: View) -> Tensor:
-    """The canvas with a choice applied, `ids_BN`."""
-    canvas = view.canvas.snapshot()
-    canvas.commit(view.positions_BP, choice_BP, tokens_BP, view.step)
-    return canvas.tokens_BN
-
-
 def _entropy(prediction: Prediction, where_BP: Tensor) -> Tensor:
     """Total entropy of the marked positions in nats, `total_B`."""
     entropy_BP = prediction.pack.entropy_BP
     assert entropy_BP is not None  # noqa: S101 - declared in `_NEED`
     return torch.where(where_BP, entropy_BP, 0.0).sum(dim=1)
-
-
-def _pick(each: Sequence[Tensor], best_B: Tensor) -> Tensor:
-    """Each row's own member of several tensors."""
-    return torch.stack(list(each))[best_B, torch.arange(len(best_B), device=best_B.device)]
-
-
-def _picked(predictions: Sequence[Prediction], best_B: Tensor) -> Prediction:
-    """Each row's own prediction."""
-    statistics: dict[str, Any] = {}
-    for name in attrs.fields_dict(ScorePack):
-        each = [getattr(prediction.pack, name) for prediction in predictions]
-        statistics[name] = None if each[0] is None else _pick(each, best_B)
-    logits = [each.logits_BPV for each in predictions if each.logits_BPV is not None]
-    return Prediction(
-        pack=ScorePack(**statistics), logits_BPV=_pick(logits, best_B) if logits else None
-    )

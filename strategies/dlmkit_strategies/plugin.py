@@ -39,6 +39,7 @@ MODULES = (
     "episodes",
     "exits",
     "exploration",
+    "explore_ahead",
     "fading",
     "fragments",
     "frontier",

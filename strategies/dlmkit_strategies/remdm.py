@@ -53,11 +53,12 @@ class FillAndRefill(TransferRule):
         return -(-filled // self.k) + 2 * self.loops - (-(width - filled) // self.k)
 
     def select(self, confidence_BP: Tensor, view: View) -> Tensor:
-        """The best k, or nothing."""
+        """The best k, or nothing; in the last step all, if something else took tokens back."""
         phase_B = _phase(view, self.k, self.fill)
         waits_B = (phase_B >= 0) & (phase_B < 2 * self.loops) & (phase_B % 2 == 0)
+        last_B = view.block_step_B + 1 >= self.steps_per_block(view.block.width)
         best_BP = top_n(confidence_BP, view.eligible_BP, self.k)
-        return best_BP & ~waits_B[:, None]
+        return (best_BP & ~waits_B[:, None]) | (view.eligible_BP & last_B[:, None])
 
 
 @attrs.frozen

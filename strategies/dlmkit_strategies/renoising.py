@@ -118,6 +118,7 @@ class Renoise(Reviser):
     name = "renoise"
     need = Need(top=1, entropy=True)
     reopens = True
+    rewrites = True
     history = True
     state: ClassVar[tuple[StateField, ...]] = (
         StateField("best", "int64", -1, keep=True),

@@ -129,7 +129,7 @@ def test_a_prefix_cache_follows_the_chosen_blocks():
     assert session.counts.fed_positions < len(records) * 15
 
 
-def policy(tmp_path, **tensors):
+def policy(tmp_path, beside=None, **tensors):
     """A policy for sizes 2 and 3 that takes the larger one where the next entropy is high."""
     whole = {
         "W1": torch.tensor([[1.0, 0.0, 0.0]]),
@@ -138,7 +138,7 @@ def policy(tmp_path, **tensors):
         "b2": torch.tensor([1.0, -1.0]),
     }
     file = tmp_path / "policy.safetensors"
-    save_file(whole | tensors, file)
+    save_file(whole | tensors, file, beside)
     return PolicyBlocks(sizes=(3, 2), weights=str(file))
 
 
@@ -160,6 +160,30 @@ def test_a_policy_that_does_not_fit_is_refused(tmp_path):
         decode(wrong)
     with pytest.raises(RequestError, match="cannot be read"):
         decode(PolicyBlocks(sizes=(2, 3), weights=str(tmp_path / "none.safetensors")))
+
+
+def test_check_refuses_weights_that_do_not_fit(tmp_path):
+    """At the option, before a model is loaded (C10: block sizes)."""
+    file = policy(tmp_path).weights
+    with pytest.raises(SpecError, match="but these sizes need") as caught:
+        load_spec("ctrldiff", [f"pipeline.blocks={{use: policy, sizes: [2, 4], weights: {file}}}"])
+    (problem,) = caught.value.problems
+    assert "give the sizes that the policy was trained for" == problem.hint
+
+
+def test_weights_tell_what_they_were_trained_beside(tmp_path):
+    """C10: another confidence or length is warned about, what agrees or is no slot is not."""
+    beside = {"format": "pt", "confidence": "entropy", "sample": "greedy", "gen_length": "64"}
+    file = policy(tmp_path, beside | {"revise": "none", "model": "llada"}).weights
+    blocks = f"pipeline.blocks={{use: policy, sizes: [2, 3], weights: {file}}}"
+    found = load_spec("ctrldiff", [blocks, "gen_length=60"]).warnings
+    what = "the weights of blocks 'policy' were trained with"
+    assert {
+        f"{what} confidence entropy, and here it is probability",
+        f"{what} gen_length 64, and here it is 60",
+    } == {each.message for each in found}
+    assert {("C10", "--set #1:1:17")} == {(each.check, str(each.mark)) for each in found}
+    assert "set gen_length to 64" in found[-1].hint or "set confidence" in found[-1].hint
 
 
 def test_blocks_that_choose_their_end_do_not_go_with_planned_steps():

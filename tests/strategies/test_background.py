@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dlmkit.errors import RequestError
+from dlmkit.spec import SpecError, load_spec
 from dlmkit_strategies.background import Calibrated
 from tests.strategies.steps import INFO, fresh
 
@@ -48,6 +49,14 @@ def test_without_a_file_every_token_is_as_common(tmp_path) -> None:
     equal.write_text(json.dumps([7] * INFO.vocab_size), encoding="utf-8")
     view = fresh([[0.0] * 4], torch.randn(1, 4, INFO.vocab_size))
     assert score(Calibrated(frequencies=str(equal)), view) == score(Calibrated(), view)
+
+
+def test_check_refuses_a_file_that_is_not_there() -> None:
+    """At the option, before a model is loaded."""
+    with pytest.raises(SpecError, match="cannot be read") as caught:
+        load_spec("pc-sampler", ["pipeline.confidence.frequencies=nowhere.json"])
+    (problem,) = caught.value.problems
+    assert problem.hint == "give a JSON file with one list of numbers"
 
 
 @pytest.mark.parametrize(

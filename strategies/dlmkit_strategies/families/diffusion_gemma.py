@@ -24,6 +24,7 @@ class DiffusionGemma(LlamaFamily):
 
     name = "diffusion-gemma"
     architectures = ("DiffusionGemmaForBlockDiffusion",)
+    edits = True  # it reads wrong tokens wherever it is not done
 
     def arch(self, config: Config) -> NoReturn:
         """Point to the engine that runs it."""

@@ -41,6 +41,7 @@ class Llada2(BlockFamily):
 
     name = "llada2"
     architectures = ("LLaDA2MoeModelLM",)
+    edits = True  # from 2.1 on; no file says which release a checkpoint is of
     defaults = FamilyDefaults(
         mask_id=156895,
         eos_ids=(156892,),
