@@ -80,10 +80,12 @@ class LoadedModel:
 class Engine(Component):
     """Base of engines; subclasses are plugins registered under the role `engine`.
 
-    `derives` lists the options of a spec's `derive` that the engine understands.
+    `derives` lists the options of a spec's `derive` that the engine understands.  `for_builtin`
+    says that `dlmkit generate` takes it for built-in models on a processor if nobody names one.
     """
 
     role = "engine"
+    for_builtin: ClassVar[bool] = False
     derives: ClassVar[frozenset[str]] = frozenset()
     elsewhere = "run `dlmkit doctor` to see which engines are usable here, and what to install"
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dlmkit.models.arch import AttentionPattern
     from dlmkit.network import NetworkInfo
 
-__all__ = ["ABILITIES", "attention_problem", "refuse_unmet"]
+__all__ = ["ABILITIES", "attention_problem", "demands", "refuse_unmet"]
 
 ABILITIES = frozenset({"attention-taps", "layer-steps", "mixed-inputs"})
 """Requirements that an engine meets or not, whatever the model; see `NetworkInfo`."""
@@ -58,6 +58,12 @@ def refuse_unmet(procedure: Procedure, networks: Mapping[str, NetworkInfo]) -> N
                 f"engine '{info.engine}' does not offer for model '{model}'",
                 hint="use the torch engine without `compile`, or do without it",
             )
+
+
+def demands(procedure: Procedure) -> Iterator[tuple[Strategy, str, frozenset[str]]]:
+    """Each strategy with the name of its model and the abilities that it needs of the engine."""
+    for strategy, model in _strategies(procedure, procedure.home()):
+        yield strategy, model, strategy.requires & ABILITIES
 
 
 def _strategies(component: Component, model: str) -> Iterator[tuple[Strategy, str]]:

@@ -109,8 +109,13 @@ def _load(spec: dict[str, Any], console: Console, *, shown: bool) -> Runner:
     """Check the spec, then load its models."""
     with waiting(console, "starting", shown=shown):
         document = document_from(spec.pop("pipeline"), spec.pop("overrides"), **spec)
+        from dlmkit.cli.usual_engine import with_usual_engine
         from dlmkit.generation import Runner
         from dlmkit.spec.report import render
+
+        document, notes = with_usual_engine(document)
+    for note in notes if shown else ():
+        console.print(f"[dim]{note}[/]", soft_wrap=True)
     for warning in document.warnings:
         console.print(render(warning), markup=False, soft_wrap=True)
     with loading_bar(console, shown=shown) as progress:

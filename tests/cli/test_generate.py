@@ -14,6 +14,7 @@ from dlmkit.cli.main import main
 from dlmkit.cli.prompt_input import SAMPLE
 from dlmkit.engines.torch_network import TorchNetwork
 from dlmkit.traces import read_trace
+from dlmkit_export.runtime.engine import OnnxRuntimeEngine
 
 KEYS = [
     "text",
@@ -76,9 +77,15 @@ def test_without_a_prompt_a_sample_is_decoded_and_said_so(run):
     assert SAMPLE[:40] not in result.stdout
 
 
-def test_without_options_a_drafter_and_a_verifier_decode():
+@pytest.mark.parametrize("engine", [(), ("--engine", "torch")], ids=["usual", "torch"])
+def test_without_options_a_drafter_and_a_verifier_decode(engine, monkeypatch):
     """The front door: both built in, and the text is the verifier's own."""
-    short = ["generate", "--json", "--set", "gen_length=16", "sort: 3 1 2"]
+    opened = []
+    load = OnnxRuntimeEngine.load
+    monkeypatch.setattr(
+        OnnxRuntimeEngine, "load", lambda *given: opened.append(given[1]) or load(*given)
+    )
+    short = ["generate", *engine, "--json", "--set", "gen_length=16", "sort: 3 1 2"]
     (found,) = objects(CliRunner().invoke(main, short))
     assert "dual-diffusion-lossless" == found["pipeline"]
     assert {"verifier", "drafter"} == set(found["nfe"])
@@ -89,6 +96,7 @@ def test_without_options_a_drafter_and_a_verifier_decode():
     assert found["nfe"]["verifier"] < 16
     assert found["ledger"]["accepted"] > 0
     assert "1 2 3" == found["text"]
+    assert ([] if engine else ["builtin/verifier", "builtin/drafter"]) == opened
 
 
 def test_a_single_model_is_decoded_by_itself(run):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from importlib import metadata
 
 import attrs
@@ -14,7 +15,7 @@ import torch
 from torch.testing import assert_close
 
 from dlmkit.engine import LoadOptions, find_engine
-from dlmkit.errors import EngineError, ModelError
+from dlmkit.errors import EngineError, ModelError, RequestError
 from dlmkit.models.loading import load_model
 from dlmkit.need import Need
 from dlmkit.store import Store
@@ -244,6 +245,43 @@ def test_a_spoiled_bundle_is_not_opened(tmp_path):
         file.write(b"\1\2\3")
     with pytest.raises(ModelError, match="digest differs"):
         opened(folder)
+
+
+def test_a_spoiled_bundle_of_a_built_in_model_is_to_be_deleted(tmp_path, monkeypatch):
+    """The next run makes it again; nobody has another copy."""
+    monkeypatch.setattr(builtin_bundles, "builtin_bundle", lambda *_: tmp_path)
+    shutil.copytree(bundle("tiny"), tmp_path, dirs_exist_ok=True)
+    (tmp_path / "weights.bin").write_bytes(b"short")
+    with pytest.raises(ModelError, match="truncated") as caught:
+        OnnxRuntimeEngine().load("builtin/drafter", LoadOptions(device="cpu"))
+    assert f"delete {tmp_path}" in caught.value.hint
+
+
+@pytest.mark.parametrize("error", [OSError("not empty"), RequestError("exists already")])
+def test_two_first_uses_at_once_share_what_is_made(tmp_path, monkeypatch, error):
+    """Whoever comes second takes the bundle that has appeared meanwhile."""
+    monkeypatch.setattr(builtin_bundles, "cache_folder", lambda: tmp_path)
+    quicker = [True, False]
+
+    def make(_, folder, *__):
+        if quicker.pop(0):
+            shutil.copytree(bundle("tiny"), folder)
+        raise error
+
+    monkeypatch.setattr("dlmkit_export.bundle.make.make_bundle", make)
+    made = builtin_bundles.builtin_bundle("builtin/drafter", "auto")
+    assert (made / MANIFEST).is_file()
+    shutil.rmtree(made)
+    with pytest.raises(type(error)):
+        builtin_bundles.builtin_bundle("builtin/drafter", "auto")
+
+
+def test_a_missing_onnxruntime_says_what_to_install(monkeypatch):
+    """And that PyTorch would do."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(EngineError, match="cannot be imported") as caught:
+        opened(bundle("tiny"))
+    assert "--engine torch" in caught.value.hint
 
 
 @pytest.mark.gpu

@@ -11,6 +11,7 @@ import platformdirs
 
 from dlmkit.builtin import checkpoint_path
 from dlmkit.engine import LoadOptions
+from dlmkit.errors import RequestError
 from dlmkit_export.bundle.manifest import FORMAT, MANIFEST
 from dlmkit_export.bundle.options import ExportOptions
 from dlmkit_export.contract import CONTRACT_VERSION
@@ -39,8 +40,12 @@ def builtin_bundle(reference: str, dtype: str) -> Path:
     if not (folder / MANIFEST).is_file():
         from dlmkit_export.bundle.make import make_bundle  # the exporter is slow to import
 
-        with stage_bar(f"compiling {reference}, once") as stage:
-            make_bundle(reference, folder, ExportOptions(), LoadOptions(dtype=dtype), stage)
+        try:
+            with stage_bar(f"compiling {reference}, once") as stage:
+                make_bundle(reference, folder, ExportOptions(), LoadOptions(dtype=dtype), stage)
+        except (OSError, RequestError):
+            if not (folder / MANIFEST).is_file():  # no other process was quicker
+                raise
     return folder
 
 

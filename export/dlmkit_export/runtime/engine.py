@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ import attrs
 from dlmkit.bounds import at_least
 from dlmkit.component import option
 from dlmkit.engine import Engine, LoadedModel, LoadOptions, Provenance
-from dlmkit.errors import EngineError
+from dlmkit.errors import EngineError, ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +31,7 @@ class OnnxRuntimeEngine(Engine):
     """
 
     name = "onnxruntime"
+    for_builtin = True
 
     threads: int | None = option(
         None, doc="Processor threads; as many as PyTorch uses if not given.", check=at_least(1)
@@ -44,9 +47,11 @@ class OnnxRuntimeEngine(Engine):
 
         device = runtime_device(options.device)
         folder = _bundle_folder(reference, options)
-        manifest = read_manifest(folder)
+        with _naming_remedy(reference, folder):
+            manifest = read_manifest(folder)
         _refuse_changes(reference, options, manifest)
-        verify_bundle(folder, manifest, options.progress)
+        with _naming_remedy(reference, folder):
+            verify_bundle(folder, manifest, options.progress)
         return LoadedModel(
             network=self._network(folder, manifest, device, options.mask_id),
             tokenizer=load_tokenizer(folder, FamilyDefaults()),
@@ -85,6 +90,21 @@ def _bundle_folder(reference: str, options: LoadOptions) -> Path:
         f"{what}, and ONNX Runtime runs nothing else",
         hint=f"make one: dlmkit export --model {reference} -o FOLDER, then use --model FOLDER",
     )
+
+
+@contextmanager
+def _naming_remedy(reference: str, folder: Path) -> Iterator[None]:
+    """A spoiled bundle of a built-in model need not be copied: it is made again."""
+    from dlmkit_export.runtime.builtin_bundles import PREFIX
+
+    try:
+        yield
+    except ModelError as error:
+        if not reference.startswith(PREFIX):
+            raise
+        raise ModelError(
+            str(error.args[0]), hint=f"delete {folder}; the next run makes it again"
+        ) from error
 
 
 def _refuse_changes(reference: str, options: LoadOptions, manifest: Manifest) -> None:

@@ -22,9 +22,14 @@ def runtime_device(wanted: str) -> torch.device:
     Raises:
         EngineError: the device is not usable with the installed packages.
     """
-    import onnxruntime
-
     _refuse_rivals()
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineError(
+            f"ONNX Runtime cannot be imported: {error}",
+            hint="pip install onnxruntime, or 'dlmkit[gpu]' for CUDA; or use --engine torch",
+        ) from error
     offered = onnxruntime.get_available_providers()
     device = choose_device(wanted)
     if _PROVIDERS[device.type] in offered:
