@@ -36,8 +36,9 @@ class NetworkInfo:
     `capabilities` names optional abilities: `logits` of whole distributions; `attention-taps`,
     what attention saw (`Need.taps`); `layer-steps`, passes that compute other positions in each
     layer; `mixed-inputs`, feeding mixtures of tokens; `noise-level`,
-    predictions that hang on the noise level of a row.  `tokenizer` is there while a session
-    decodes with a checkpoint that has one.
+    predictions that hang on the noise level of a row.  `prompt_ids` are the numbers of prompt
+    tokens, embeddings that may be fed and are never predicted.  `tokenizer` is there while a
+    session decodes with a checkpoint that has one.
     """
 
     vocab_size: int
@@ -56,6 +57,7 @@ class NetworkInfo:
     engine: str = "torch"
     eot_ids: tuple[int, ...] = ()
     capabilities: frozenset[str] = frozenset({"logits"})
+    prompt_ids: tuple[int, ...] = ()
     tokenizer: Tokenizer | None = attrs.field(default=None, eq=False, repr=False)
 
 

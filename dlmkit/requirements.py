@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ABILITIES", "attention_problem", "demands", "refuse_unmet"]
 
-ABILITIES = frozenset({"attention-taps", "layer-steps", "mixed-inputs"})
-"""Requirements that an engine meets or not, whatever the model; see `NetworkInfo`."""
+ABILITIES = frozenset({"attention-taps", "layer-steps", "mixed-inputs", "prompt-tokens"})
+"""Requirements that an engine meets or not; a model may still have no prompt tokens."""
 
 _ATTENTION = {
     "block-causal": ("block-causal", "causal", "masks-last"),
@@ -51,7 +51,7 @@ def refuse_unmet(procedure: Procedure, networks: Mapping[str, NetworkInfo]) -> N
         problem = attention_problem(strategy, info.attention) if info else None
         if problem:
             raise StrategyError(problem, hint="use another one, or a model that it is for")
-        missing = strategy.requires & ABILITIES - (info.capabilities if info else ABILITIES)
+        missing = strategy.requires & ABILITIES - (_abilities(info) if info else ABILITIES)
         if missing and info:
             raise EngineError(
                 f"{strategy.role} {strategy.name!r} needs {', '.join(sorted(missing))}, which the "
@@ -64,6 +64,10 @@ def demands(procedure: Procedure) -> Iterator[tuple[Strategy, str, frozenset[str
     """Each strategy with the name of its model and the abilities that it needs of the engine."""
     for strategy, model in _strategies(procedure, procedure.home()):
         yield strategy, model, strategy.requires & ABILITIES
+
+
+def _abilities(info: NetworkInfo) -> frozenset[str]:
+    return info.capabilities | ({"prompt-tokens"} if info.prompt_ids else frozenset())
 
 
 def _strategies(component: Component, model: str) -> Iterator[tuple[Strategy, str]]:

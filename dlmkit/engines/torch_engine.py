@@ -11,6 +11,7 @@ from dlmkit.engine import Engine, LoadedModel, LoadOptions
 
 if TYPE_CHECKING:
     from dlmkit.models.derivation import Derivation
+    from dlmkit.models.text_module import TextModule
 
 __all__ = ["EAGER_ONLY", "TorchEngine"]
 
@@ -23,7 +24,7 @@ class TorchEngine(Engine):
     """Runs models with PyTorch, eagerly or compiled, on the CPU or one CUDA device."""
 
     name = "torch"
-    derives = frozenset({"quantize", "skip_layers"})
+    derives = frozenset({"prompt_tokens", "quantize", "skip_layers"})
 
     compile: bool = option(
         False,
@@ -31,8 +32,10 @@ class TorchEngine(Engine):
     )
 
     def abilities(self) -> frozenset[str]:
-        """Mixed inputs, and uncompiled whatever else the shared decoder can do."""
-        return frozenset({"mixed-inputs"}) | (frozenset() if self.compile else EAGER_ONLY)
+        """Other inputs, and uncompiled whatever else the shared decoder can do."""
+        return frozenset({"mixed-inputs", "prompt-tokens"}) | (
+            frozenset() if self.compile else EAGER_ONLY
+        )
 
     def load(self, reference: str, options: LoadOptions) -> LoadedModel:
         """Read the checkpoint's weights into the shared decoder."""
@@ -61,6 +64,7 @@ class TorchEngine(Engine):
             network.info,
             layers=module.arch.layers,
             parameters=sum(value.numel() for value in module.parameters()),
+            prompt_ids=_prompt_ids(module, network.info.vocab_size),
         )
         reference = f"{source.provenance.reference} {derivation.text}"
         return attrs.evolve(
@@ -70,3 +74,11 @@ class TorchEngine(Engine):
                 source.provenance, reference=reference, derivation=derivation.text
             ),
         )
+
+
+def _prompt_ids(module: TextModule, vocabulary: int) -> tuple[int, ...]:
+    """The numbers of the prompt tokens that a module embeds."""
+    from dlmkit.models.prompt_tokens import PromptedEmbedding, prompt_ids  # torch is slow to import
+
+    found = [part for part in module.modules() if isinstance(part, PromptedEmbedding)]
+    return prompt_ids(vocabulary, len(found[0].prompts_MD)) if found else ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Literal
 
 import attrs
@@ -10,7 +11,10 @@ import attrs
 from dlmkit.bounds import at_least, each, not_empty
 from dlmkit.component import option
 
-__all__ = ["Derivation"]
+__all__ = ["EMBEDDINGS", "Derivation"]
+
+EMBEDDINGS = Path(__file__).parent.parent / "builtin" / "embeddings"
+"""Prompt tokens of the built-in models."""
 
 
 def _once(values: tuple[int, ...]) -> str | None:
@@ -20,10 +24,11 @@ def _once(values: tuple[int, ...]) -> str | None:
 
 @attrs.frozen(kw_only=True)
 class Derivation:
-    """A cheaper copy of a model: fewer layers, coarser numbers; the rest is shared in memory.
+    """A copy of a model: fewer layers, coarser numbers, more embeddings; the rest is shared.
 
     Sources: layers left out, Zhang et al., Draft & Verify (arXiv:2309.08168); eight-bit weights
-    and activations, Dettmers et al. (arXiv:2208.07339).
+    and activations, Dettmers et al. (arXiv:2208.07339); prompt tokens, parallel prompt decoding
+    (arXiv:2405.18628).
     """
 
     source: str = option(key="from", doc="name of the model that it is made from", check=not_empty)
@@ -38,10 +43,27 @@ class Derivation:
         "of their float32 memory in addition to the source",
     )
 
+    prompt_tokens: str | None = option(
+        None,
+        doc="safetensors file of embeddings that are fed and never written (prompt tokens); "
+        "`builtin/guide`: those of the built-in guide",
+    )
+
+    @property
+    def prompt_file(self) -> Path | None:
+        """Where the prompt tokens are; `builtin/NAME` is the file that comes with dlmkit."""
+        if self.prompt_tokens is None:
+            return None
+        kind, _, name = self.prompt_tokens.partition("/")
+        builtin = kind == "builtin"
+        return EMBEDDINGS / f"{name}.safetensors" if builtin else Path(self.prompt_tokens)
+
     @property
     def text(self) -> str:
         """What is done, in words: `without layers 1, 3, in int8`."""
         number = "layer" if len(self.skip_layers) == 1 else "layers"
         skipped = f"without {number} {', '.join(map(str, sorted(self.skip_layers)))}"
         done = [skipped] if self.skip_layers else []
-        return ", ".join([*done, *([f"in {self.quantize}"] if self.quantize else [])]) or "as it is"
+        done += [f"in {self.quantize}"] if self.quantize else []
+        done += [f"with the prompt tokens of {self.prompt_tokens}"] if self.prompt_tokens else []
+        return ", ".join(done) or "as it is"

@@ -15,6 +15,8 @@ import torch
 from torch import nn
 
 from dlmkit.errors import EngineError, ModelError
+from dlmkit.models.decoder import Decoder
+from dlmkit.models.prompt_tokens import give_prompt_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -30,7 +32,8 @@ def derive_module(source: TextModule, derivation: Derivation) -> TextModule:
     """Return a module that shares the weights of `source` which it does not change.
 
     Raises:
-        ModelError: a layer to be left out does not exist, or none is left.
+        ModelError: a layer to be left out does not exist, or none is left; prompt tokens are not
+            for this model.
         EngineError: the quantisation library is not installed.
     """
     problem = layers_problem(derivation.skip_layers, source.arch.layers)
@@ -39,6 +42,13 @@ def derive_module(source: TextModule, derivation: Derivation) -> TextModule:
     made = _without_layers(source, derivation.skip_layers)
     if derivation.quantize:
         _quantize(made)
+    if derivation.prompt_file:
+        if not isinstance(made, Decoder):
+            raise ModelError(
+                "prompt tokens are for models that the shared decoder runs; this is another",
+                hint="leave out `prompt_tokens`",
+            )
+        give_prompt_tokens(made, derivation.prompt_file)
     return made
 
 

@@ -8,9 +8,11 @@ import attrs
 
 from dlmkit.engine import find_engine
 from dlmkit.errors import DlmkitError
+from dlmkit.roles import Strategy
 from dlmkit.spec.check import Check, Finding
 from dlmkit.spec.documents import ModelRef
 from dlmkit.spec.report import nearest
+from dlmkit.spec.walk import own, procedures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,10 +111,30 @@ def _known_layers(ref: ModelRef) -> int | None:
         return None
 
 
+def prompts(root: Recipe) -> Iterator[Finding]:
+    """A strategy feeds prompt tokens, and the model has none, or the file is not there."""
+    for part, derive, _ in _derivations(root):
+        if derive.prompt_file is not None and not derive.prompt_file.is_file():
+            message = f"{part.path}.prompt_tokens: there is no file {derive.prompt_tokens!r}"
+            yield Finding(part, message, "`builtin/guide`, or a path", "prompt_tokens")
+    for procedure in procedures(root):
+        ref = root.component.models.get(procedure.component.home())
+        has = ref is None or (ref.derive is not None and ref.derive.prompt_tokens)
+        for part in () if has else own(procedure, Strategy):
+            if "prompt-tokens" in part.component.requires:
+                yield Finding(
+                    part,
+                    f"{part.component.role} {part.component.name!r} feeds prompt tokens, and model "
+                    f"{procedure.component.home()!r} has none",
+                    "derive it with some: `{derive: {from: base, prompt_tokens: builtin/guide}}`",
+                )
+
+
 MODEL_CHECKS = (
     Check("model-origin", "error", origin),
     Check("derive-source", "error", source),
     Check("derive-engine", "error", derivable),
     Check("derive-layers", "error", layers),
+    Check("prompt-tokens", "error", prompts),
 )
 """Every check of models, in the order in which they run."""

@@ -6,12 +6,14 @@ caches and batches behave as they do in a large model; only the answers mean not
 
 from __future__ import annotations
 
+import attrs
 import tokenizers
 import torch
 
 from dlmkit.engines.torch_network import TorchNetwork
 from dlmkit.models.arch import ArchSpec, AttentionPattern, RotarySpec
 from dlmkit.models.decoder import Decoder
+from dlmkit.models.prompt_tokens import PromptedEmbedding, prompt_ids
 from dlmkit.models.tokenizer import Tokenizer
 from dlmkit.network import NetworkInfo
 
@@ -25,11 +27,12 @@ def toy_network(
     logit_shift: int = 0,
     attention: AttentionPattern | None = None,
     dtype: torch.dtype = torch.float64,
+    prompts: int = 0,
 ) -> TorchNetwork:
     """Build a two-layer network with weights drawn from `seed`.
 
     The last token id is the mask, the one before it ends a text.  Logits spread widely, so that
-    no decision hangs on rounding.
+    no decision hangs on rounding.  It has so many prompt tokens.
     """
     pattern = attention or AttentionPattern()
     arch = ArchSpec(
@@ -51,7 +54,13 @@ def toy_network(
             noise = torch.randn(parameter.shape, generator=generator)
             parameter.copy_(noise * 0.5 + (1.0 if parameter.ndim == 1 else 0.0))
     decoder = decoder.to(dtype).eval().requires_grad_(False)
-    return TorchNetwork(decoder, _info(arch, vocabulary, logit_shift, dtype))
+    if prompts:
+        weight = decoder.model.embed_tokens.weight
+        prompts_MD = 0.5 * torch.randn(prompts, arch.hidden, generator=generator)
+        decoder.model.embed_tokens = PromptedEmbedding(weight, prompts_MD.to(dtype))
+    info = _info(arch, vocabulary, logit_shift, dtype)
+    info = attrs.evolve(info, prompt_ids=prompt_ids(vocabulary, prompts))
+    return TorchNetwork(decoder, info)
 
 
 def toy_tokenizer(vocabulary: int = 24) -> Tokenizer:

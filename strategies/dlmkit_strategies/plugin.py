@@ -53,6 +53,7 @@ MODULES = (
     "look_ahead",
     "order",
     "penalties",
+    "prompt_tokens",
     "ratio_rules",
     "remdm",
     "renoising",

@@ -26,7 +26,7 @@ __all__ = ["LOOPED", "decodes_of", "toy_networks", "toy_networks_for"]
 @functools.cache
 def toy_networks(shift: int = 0, attention: AttentionPattern | None = None) -> dict[str, Network]:
     """The toy network under the name that pipelines use by default."""
-    return {"main": toy_network(logit_shift=shift, attention=attention)}
+    return {"main": toy_network(logit_shift=shift, attention=attention, prompts=2)}
 
 
 def toy_networks_for(component: Component) -> dict[str, Network]:

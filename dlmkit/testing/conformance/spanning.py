@@ -90,7 +90,9 @@ def _feeds_token_ids(transform: Any) -> None:
     for each in scenes_for(transform):
         ids_BN, mixture = call(transform, each)
         require(ids_BN.shape == each.view.tokens_BN.shape, "the ids do not fit the canvas")
-        _require_tokens(ids_BN, each.view.info.vocab_size)
+        prompts = torch.tensor(each.view.info.prompt_ids, dtype=torch.int64)
+        ordinary = ids_BN[~torch.isin(ids_BN, prompts)]
+        _require_tokens(ordinary, each.view.info.vocab_size)
         if mixture is not None:
             _require_tokens(mixture.ids_BNK, each.view.info.vocab_size)
             total_BN = mixture.weights_BNK.sum(dim=-1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import heapq
 from collections.abc import Iterator
+from itertools import product
 
 import attrs
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from dlmkit.draft_verify.draft import ROOT, Draft
 from dlmkit.draft_verify.round import Round
 
-__all__ = ["Shape", "as_draft", "balanced", "first_mask", "grown", "likely"]
+__all__ = ["Shape", "as_draft", "balanced", "first_mask", "grown", "likeliest", "likely"]
 
 
 @attrs.frozen
@@ -49,6 +50,19 @@ class Shape:
             parents = torch.tensor(self.parents[begin:end], device=device)
             yield slice(begin, end), parents - before
             begin, before = end, begin
+
+
+@functools.cache
+def likeliest(nodes: int, shares: tuple[tuple[float, ...], ...]) -> Shape:
+    """The most likely nodes, if rank r at depth d is right with probability `shares[d - 1][r]`."""
+    paths: list[tuple[float, tuple[int, ...]]] = []
+    level: list[tuple[float, tuple[int, ...]]] = [(-1.0, ())]
+    for row in shares:
+        below = product(level, enumerate(row))
+        longer = [(weight * share, (*path, rank)) for (weight, path), (rank, share) in below]
+        level = heapq.nsmallest(nodes, longer)
+        paths += level
+    return Shape.of([path for _, path in heapq.nsmallest(nodes, paths)])
 
 
 @functools.cache
