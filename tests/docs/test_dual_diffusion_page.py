@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.dual_diffusion import RULES, systems
-from tests.benchmarks.dual_diffusion_page import bars, page, picture
+from tests.benchmarks.dual_diffusion_page import bars, limits, page, picture
 from tests.benchmarks.pareto_svg import Panel, Point, draw
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -34,6 +34,23 @@ def test_every_system_was_measured_on_every_task(report) -> None:
     assert shipped <= found <= known
     assert {"word problems", "lists"} == tasks
     assert set(RULES) < {series for series, _, _ in found}
+
+
+def test_the_measured_specs_are_the_present_ones(report) -> None:
+    """Else `python -m tests.benchmarks.dual_diffusion` has something to do."""
+    present = {(each.series, each.draft_length): each.document.spec_id for each in systems()}
+    assert all(present[r["series"], r["draft_length"]] == r["spec"] for r in report["rows"])
+
+
+def test_what_does_not_hold_follows_from_the_numbers(report) -> None:
+    """A rule that loses answers is named; once it does not, it is not."""
+    assert any(
+        "*paper: trust*" in line and ", below *verifier alone*" in line for line in limits(report)
+    )
+    better = json.loads(json.dumps(report))
+    for each in better["rows"]:
+        each |= {"solved": each["prompts"], "interval": [0.9, 1.0], "weighted": [9.0, 0.1]}
+    assert [] == limits(better)
 
 
 def test_numbers_fit_together(report) -> None:

@@ -50,6 +50,7 @@ from dlmkit_strategies.draft_verify import (
     UntilUnsure,
     VerifierStep,
     WhenEmpty,
+    WhenWhole,
 )
 from dlmkit_strategies.sample import Categorical
 from dlmkit_strategies.stop import EndOfText
@@ -65,7 +66,7 @@ JUDGES = [
 ]  # fmt: skip
 SCOPES = [Elementwise(), Prefix(), Prefix(order="position")]
 RESOLVERS = [Remask(), ReplaceFirst(), ReplaceAll(), Truncate()]
-BONUSES = [None, VerifierStep(), NextToken(), WhenEmpty()]
+BONUSES = [None, VerifierStep(), NextToken(), WhenEmpty(), WhenWhole()]
 SCHEDULES = [
     Fixed(steps=2), GrowAndShrink(first=2), AdaptiveLength(first=2), UntilUnsure(threshold=0.3),
     EveryBlocks(blocks=1),
@@ -254,6 +255,22 @@ def test_a_stop_rule_ends_rows_where_it_does_for_the_verifier_alone():
         for draft in (drafter("verifier", length=None), drafter(length=None)):
             assert expected.rows == together(procedure(verifier, draft), nets).rows
     assert stopped
+
+
+def test_a_text_that_does_not_stand_decides_nothing():
+    """Where a guess went back, `when-whole` takes no step out of the pass that had read it."""
+    returned = added = 0
+    for seed in range(4):
+        parts = {"judge": Likely(threshold=0.04), "view": LeaveOneOut(), "scope": Elementwise()}
+        pipeline = procedure(bonus=WhenWhole(), schedule=Fixed(steps=2), **parts)
+        _, records, _ = run(pipeline, networks(seed))
+        for audit in (record.audit for record in records if record.audit is not None):
+            lossy_B = audit.returned_BN.any(dim=1)
+            assert not (audit.bonus_BN & lossy_B[:, None]).any()
+            returned += int(lossy_B.sum())
+            added += int((audit.bonus_BN & audit.drafted_BN.any(dim=1)[:, None]).sum())
+    assert returned
+    assert added
 
 
 def test_the_last_rounds_belong_to_the_verifier():

@@ -1,6 +1,11 @@
 """Draft and verify: drafters, views, judges, and what is done with their verdicts."""
 
-from dlmkit_strategies.draft_verify.bonuses import NextToken, VerifierStep, WhenEmpty
+from dlmkit_strategies.draft_verify.bonuses import (
+    NextToken,
+    VerifierStep,
+    WhenEmpty,
+    WhenWhole,
+)
 from dlmkit_strategies.draft_verify.divergence import Divergence
 from dlmkit_strategies.draft_verify.drawing import PointMass, Ratio, Recursive
 from dlmkit_strategies.draft_verify.judge_sets import AllJudges, AnyJudge
@@ -77,4 +82,5 @@ __all__ = [
     "UntilUnsure",
     "VerifierStep",
     "WhenEmpty",
+    "WhenWhole",
 ]

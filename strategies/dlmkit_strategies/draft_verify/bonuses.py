@@ -14,7 +14,7 @@ from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.roles import Bonus
 from dlmkit.draft_verify.verdict import Resolution
 
-__all__ = ["NextToken", "VerifierStep", "WhenEmpty"]
+__all__ = ["NextToken", "VerifierStep", "WhenEmpty", "WhenWhole"]
 
 
 @attrs.frozen
@@ -62,3 +62,22 @@ class WhenEmpty(Bonus):
         """Rows in which nothing was written."""
         written_B = (resolution.keep_BE | resolution.correct_BE).any(dim=1)
         return self.of.rows(draft, resolution) & ~written_B
+
+
+@attrs.frozen
+class WhenWhole(Bonus):
+    """Another bonus, only where the whole draft was kept.
+
+    A pass in which a guess stood that is sent back knows of that guess everywhere, behind a shadow
+    too: the other positions have read it.  What it says of the remaining masks is said of a text
+    that does not stand.  Source: dlmkit; DualDiffusion (arXiv:2604.05250) says nothing of it.
+    """
+
+    name = "when-whole"
+
+    of: Bonus = option(VerifierStep(), doc="the bonus in rows that lost nothing")
+
+    def rows(self, draft: Draft, resolution: Resolution) -> Tensor:
+        """Rows in which every guess stands."""
+        whole_B = (resolution.keep_BE | ~draft.valid_BE).all(dim=1)
+        return self.of.rows(draft, resolution) & whole_B
