@@ -169,6 +169,11 @@ class Canvas:
     def _changeable_BN(self) -> Tensor:
         return ~self.given_BN
 
+    @cached_property
+    def _blank_BM(self) -> Tensor:
+        rows, columns = self.tokens_BN.shape
+        return self.tokens_BN.new_full((rows, columns + 1), _NOTHING)
+
     @property
     def undone_B1(self) -> Tensor:
         """Rows that still take part, bool."""
@@ -199,16 +204,16 @@ class Canvas:
         self.commit_step_BN = layout.carry(self.commit_step_BN, -1)
         self.length_B = layout.length_B
         self.region_width, self.ragged = layout.region_width, layout.ragged
-        self.__dict__.pop("_changeable_BN", None)
+        for worked_out in ("_changeable_BN", "_blank_BM"):
+            self.__dict__.pop(worked_out, None)
 
     def _spread(
         self, positions_BP: Tensor, where_BP: Tensor, tokens_BP: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Move window values to canvas positions; unchosen ones land in a column beyond the end."""
-        rows, columns = self.tokens_BN.shape
+        columns = self.tokens_BN.shape[1]
         target_BP = torch.where(where_BP, positions_BP, columns)
-        tokens_BM = self.tokens_BN.new_full((rows, columns + 1), _NOTHING)
-        tokens_BN = tokens_BM.scatter(1, target_BP, tokens_BP)[:, :columns]
+        tokens_BN = self._blank_BM.scatter(1, target_BP, tokens_BP)[:, :columns]
         return tokens_BN != _NOTHING, tokens_BN
 
 

@@ -94,7 +94,7 @@ class Denoise(Procedure):
         held_B: torch.Tensor | None = None
         for step in count():
             view = tracker.view(step, memory.values, held_B)
-            if not bool(view.live_B.any()):
+            if not view.settled and not bool(view.live_B.any()):  # who stays goes on
                 return
             before_BN = canvas.tokens_BN
             view, prediction = forecast.predict(session, view)

@@ -66,10 +66,7 @@ class Plan:
     @classmethod
     def full(cls, tokens_BN: Tensor, *, commit: bool = False) -> Plan:
         """Compute every position and read nothing; with `commit`, store everything."""
-        rows, columns = tokens_BN.shape
-        feed_BQ = _every_column(rows, columns, tokens_BN.device)
-        keep_BQ = torch.ones_like(feed_BQ, dtype=torch.bool) if commit else None
-        return cls(feed_BQ=feed_BQ, commit_BQ=keep_BQ, whole=True)
+        return _whole(*tokens_BN.shape, tokens_BN.device, commit)
 
     @classmethod
     def of(
@@ -169,6 +166,8 @@ class Plan:
 
 
 @lru_cache(maxsize=8)
-def _every_column(rows: int, columns: int, device: torch.device) -> Tensor:
-    """All positions of every row in order, `feed_BQ`; the same in each step of a decode."""
-    return torch.arange(columns, device=device).expand(rows, columns)
+def _whole(rows: int, columns: int, device: torch.device, commit: bool) -> Plan:
+    """All positions of every row in order; the same in each step of a decode."""
+    feed_BQ = torch.arange(columns, device=device).expand(rows, columns)
+    keep_BQ = torch.ones_like(feed_BQ, dtype=torch.bool) if commit else None
+    return Plan(feed_BQ=feed_BQ, commit_BQ=keep_BQ, whole=True)

@@ -66,7 +66,7 @@ class Tracker:
             held_B=held_B,
             steps_per_block=self.transfer.steps_per_block(place.block.width),
             memory=memory,
-            masked_BP=place.masked_BP,
+            open_BP=place.open_BP,
             in_block_BP=place.in_block_BP,
             settled=place.settled,
             kept=place.kept,
@@ -77,7 +77,7 @@ class Tracker:
         place = self._place
         if place is None or view.settled or self.blocks is None or not self.blocks.foresees:
             return view
-        place.end(self.blocks.end(prediction, view))
+        place.end(self.blocks.end(prediction, view), view.masked_BP)
         return attrs.evolve(
             view, block=place.block, block_masks_B=place.masks_B, in_block_BP=place.in_block_BP
         )
@@ -101,6 +101,8 @@ class Tracker:
             after_BP = positions_BP >= block.start_B[:, None]
             in_block_BP = after_BP & (positions_BP < block.stop_B[:, None]) & inside_BP
         masked_BP = canvas.masked_BN.gather(1, positions_BP) & inside_BP
+        free_BP = inside_BP & canvas.undone_B1
+        open_BP = masked_BP & free_BP
         masks_B = (masked_BP & in_block_BP).sum(dim=1)
         step_B = torch.zeros_like(masks_B)
         if before is not None:
@@ -112,8 +114,10 @@ class Tracker:
             positions_BP=positions_BP,
             inside_BP=inside_BP,
             in_block_BP=in_block_BP,
-            masked_BP=masked_BP,
-            open_B=(masked_BP & in_block_BP).any(dim=1),
+            done_B=canvas.done_B,
+            free_BP=free_BP,
+            open_BP=open_BP,
+            open_B=(open_BP & in_block_BP).any(dim=1),
             step_B=step_B,
             masks_B=masks_B,
             columns_N=canvas.columns_N,
@@ -135,17 +139,21 @@ def _continued(before: BlockSpan, block: BlockSpan, canvas: Canvas) -> BlockSpan
 
 @attrs.define(kw_only=True, eq=False)
 class _Place:
-    """Where the rows are: block, window and its masks; which rows have any left in their block.
+    """Where the rows are: block and window, and what of it may be filled.
 
-    `step_B` counts the steps since a row entered its block, `masks_B` the masks it had then,
-    `settled` the steps since any row has; `kept` is what was worked out for the steps since then.
+    `free_BP` are the positions of rows that are not done, `open_BP` the masks among them,
+    `open_B` marks rows with any of these in their block; `step_B` counts the steps since a row
+    entered its block, `masks_B` the masks it had then, `settled` the steps since any row has;
+    `kept` is what was worked out for the steps since then.
     """
 
     block: BlockSpan
     positions_BP: Tensor
     inside_BP: Tensor
     in_block_BP: Tensor
-    masked_BP: Tensor
+    done_B: Tensor
+    free_BP: Tensor
+    open_BP: Tensor
     open_B: Tensor
     step_B: Tensor
     masks_B: Tensor
@@ -153,26 +161,27 @@ class _Place:
     settled: int = 0
     kept: Kept = attrs.field(factory=Kept)
 
-    def end(self, stop_B: Tensor) -> None:
+    def end(self, stop_B: Tensor, masked_BP: Tensor) -> None:
         """End the blocks of rows that have just entered theirs; each keeps its first position."""
         entered_B, block = self.step_B == 0, self.block
         stop_B = stop_B.maximum(block.start_B + 1).minimum(block.stop_B)
         self.block = attrs.evolve(block, stop_B=torch.where(entered_B, stop_B, block.stop_B))
         self.in_block_BP = self.in_block_BP & (self.positions_BP < self.block.stop_B[:, None])
-        masks_B = (self.masked_BP & self.in_block_BP).sum(dim=1)
+        masks_B = (masked_BP & self.in_block_BP).sum(dim=1)
         self.masks_B = torch.where(entered_B, masks_B, self.masks_B)
-        self.open_B = masks_B > 0
+        self.open_B = (self.open_BP & self.in_block_BP).any(dim=1)
 
     def stay(self, canvas: Canvas) -> bool:
-        """Count one more step in the same blocks, unless one was filled or positions moved."""
+        """Count one more step in the same blocks, unless a row is through or positions moved."""
         if canvas.columns_N is not self.columns_N:
             return False
-        masked_BP = canvas.masked_BN.gather(1, self.positions_BP) & self.inside_BP
-        block_BP = masked_BP
+        if canvas.done_B is not self.done_B:
+            self.done_B, self.free_BP = canvas.done_B, self.inside_BP & canvas.undone_B1
+        block_BP = open_BP = canvas.masked_BN.gather(1, self.positions_BP) & self.free_BP
         if self.in_block_BP is not self.inside_BP:
-            block_BP = masked_BP & self.in_block_BP
+            block_BP = open_BP & self.in_block_BP
         if not torch.equal(block_BP.any(dim=1), self.open_B):
             return False
-        self.masked_BP, self.step_B = masked_BP, self.step_B + 1
+        self.open_BP, self.step_B = open_BP, self.step_B + 1
         self.settled += 1
         return True

@@ -79,7 +79,7 @@ class View:
     steps_per_block: int | None = None
     settled: int = 0
     memory: Mapping[int, Mapping[str, Tensor]] = attrs.field(factory=dict, repr=False)
-    _masked_BP: Tensor | None = attrs.field(default=None, repr=False)
+    _open_BP: Tensor | None = attrs.field(default=None, repr=False)  # but for `predicted_BP`
     _in_block_BP: Tensor | None = attrs.field(default=None, repr=False)
     _kept: Kept = attrs.field(factory=Kept, repr=False)
     _proposal: Proposal | None = attrs.field(default=None, repr=False)
@@ -114,13 +114,13 @@ class View:
         It may look at blocks, lengths and which rows take part, and not at tokens.  `owner` is the
         strategy that asks; it has one such value.
         """
-        if not self.settled or self._masked_BP is None:  # without: the view of some other canvas
+        if not self.settled or self._open_BP is None:  # without: the view of some other canvas
             return work()
         return self._kept.of(id(owner), (owner, self.canvas.done_B, self.held_B), work)
 
     def after(self, canvas: Canvas) -> View:
         """The same step seen with the canvas as it is now."""
-        return attrs.evolve(self, canvas=canvas.snapshot(), masked_BP=None)
+        return attrs.evolve(self, canvas=canvas.snapshot(), open_BP=None)
 
     @property
     def samples_B(self) -> Tensor:
@@ -140,8 +140,6 @@ class View:
     @cached_property
     def masked_BP(self) -> Tensor:
         """Undecided positions of the window, bool."""
-        if self._masked_BP is not None:
-            return self._masked_BP
         return self.canvas.masked_BN.gather(1, self.positions_BP) & self.inside_BP
 
     @cached_property
@@ -155,12 +153,16 @@ class View:
     @cached_property
     def eligible_BP(self) -> Tensor:
         """Undecided positions of the current block in rows that are still decoded, bool."""
+        if self.in_block_BP is self.inside_BP:
+            return self.open_BP
         return self.open_BP & self.in_block_BP
 
     @cached_property
     def open_BP(self) -> Tensor:
         """Undecided positions of the window that can be decided now, in any block, bool."""
-        open_BP = self.masked_BP & self.canvas.undone_B1
+        open_BP = self._open_BP
+        if open_BP is None:
+            open_BP = self.masked_BP & self.canvas.undone_B1
         return open_BP if self.predicted_BP is None else open_BP & self.predicted_BP
 
     @cached_property

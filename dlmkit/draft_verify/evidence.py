@@ -78,7 +78,7 @@ class Evidence:
             positions_BP=self.draft.position_BE,
             inside_BP=self.draft.valid_BE,
             predicted_BP=self.rated_BE,
-            masked_BP=None,
+            open_BP=None,
             in_block_BP=None,
         )
 

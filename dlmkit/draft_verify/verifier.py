@@ -69,7 +69,7 @@ class Verifier:
         before = self._before(look, first, row_S)
         view = self.stepper.view(first, before)
         if look.before_BX is None:
-            view = attrs.evolve(root, canvas=view.canvas, masked_BP=None)
+            view = attrs.evolve(root, canvas=view.canvas, open_BP=None)
         stepper = self._branched(look, row_S)
         # A state without masks is looked at too, if its row is still decoded.
         view, prediction = stepper.predict(attrs.evolve(view, held_B=root.live_B[row_S]))

@@ -18,7 +18,7 @@ from dlmkit.profiling.store import find_costs
 from dlmkit.records import Counts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
@@ -60,25 +60,31 @@ class PassLog:
     """
 
     def __init__(self) -> None:
-        self._passes: list[tuple[str, Shape, Tensor]] = []
-        self._seen: dict[str, Counts] = {}
+        self._noted: list[tuple[str, Counts, Tensor]] = []
 
     def add(self, record: StepRecord) -> None:
-        """Take note of the passes since the network's last record."""
-        before, now = self._seen.get(record.network, Counts()), record.counts
-        self._seen[record.network] = now
-        forwards = max(now.forwards - before.forwards, 1)
-        rows, fed = now.rows - before.rows, now.fed_positions - before.fed_positions
-        if rows:
-            shape = (max(rows // (forwards * len(record.live_B)), 1), fed // rows)
-            self._passes += [(record.network, shape, record.live_B)] * forwards
+        """Take note of what a network has executed by now."""
+        self._noted.append((record.network, record.counts, record.live_B))
 
     def weighted(self, scales: Scales, columns: int) -> list[float]:
         """Weighted passes of each row, as if it had been decoded alone."""
-        if not self._passes:
+        passes = list(self._passes())
+        if not passes:
             return []
-        live_BT = torch.stack([live_B for *_, live_B in self._passes], dim=1).double()
-        weights = [scales.ratio(name, shape, columns) for name, shape, _ in self._passes]
+        live_BT = torch.stack([live_B for *_, live_B in passes], dim=1).double()
+        weights = [scales.ratio(name, shape, columns) for name, shape, _ in passes]
         weights_T = torch.tensor(weights, dtype=torch.float64, device=live_BT.device)
         weighted: list[float] = (live_BT @ weights_T).tolist()
         return weighted
+
+    def _passes(self) -> Iterator[tuple[str, Shape, Tensor]]:
+        """The passes between each record of a network and the one before."""
+        seen: dict[str, Counts] = {}
+        for network, now, live_B in self._noted:
+            before = seen.get(network, Counts())
+            seen[network] = now
+            forwards = max(now.forwards - before.forwards, 1)
+            rows, fed = now.rows - before.rows, now.fed_positions - before.fed_positions
+            if rows:
+                shape = (max(rows // (forwards * len(live_B)), 1), fed // rows)
+                yield from [(network, shape, live_B)] * forwards

@@ -12,8 +12,8 @@ from dlmkit.testing.host_reads import reads_by_step
 from dlmkit.testing.toy import toy_network
 
 LIVE, BLOCK_FILLED, PROGRESS, WIDTH = "__bool__", "equal", "equal", "tolist"
-USUAL = [BLOCK_FILLED, LIVE, PROGRESS]
-"""Is anything left, is a block filled, and did every row move on."""
+USUAL = [BLOCK_FILLED, PROGRESS]
+"""Is a block filled, and did every row move on; where no block is filled something is left."""
 
 
 def reads(preset, *options, checked=False):
@@ -34,12 +34,12 @@ def reads(preset, *options, checked=False):
         ("fast-dllm-dual", "pipeline.transfer.threshold=1.0", [WIDTH]),
     ],
 )
-def test_steps_inside_a_block_read_three_flags(preset, option, at_block_start):
-    """Only where a row enters a block is the width of its pass read too."""
+def test_steps_inside_a_block_read_two_flags(preset, option, at_block_start):
+    """Where a row enters a block: also whether anything is left, and the width of its pass."""
     steps = reads(preset, option)
     assert [USUAL] * 6 == [*steps[1:4], *steps[5:8]]
     assert sorted([LIVE, PROGRESS, *at_block_start]) == sorted(steps[0])
-    assert sorted([*USUAL, *at_block_start]) == sorted(steps[4])
+    assert sorted([LIVE, *USUAL, *at_block_start]) == sorted(steps[4])
 
 
 def test_checking_plans_costs_reads():
