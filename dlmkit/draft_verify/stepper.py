@@ -57,7 +57,7 @@ class Mark:
             index_B=view.block.index_B,
             step_B=view.block_step_B,
             masks_B=view.block_masks_B,
-            taken_B=torch.as_tensor(view.noise.step).expand_as(view.block_step_B),
+            taken_B=torch.zeros_like(view.block_step_B) + view.noise.step,
         )
 
     def next(self, view: View) -> Mark:

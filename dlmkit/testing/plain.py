@@ -58,9 +58,8 @@ class FoursInOrder(Blocks):
 
     def current(self, canvas: Canvas) -> BlockSpan:
         """The block of the row's first mask, else its last block."""
-        columns_N = torch.arange(canvas.tokens_BN.shape[1])
         last_B1 = canvas.length_B[:, None] - 1
-        first_B = torch.where(canvas.masked_BN, columns_N, last_B1).amin(dim=1)
+        first_B = torch.where(canvas.masked_BN, canvas.columns_N, last_B1).amin(dim=1)
         index_B = (first_B - canvas.start_B).clamp_min(0) // 4
         start_B = canvas.start_B + 4 * index_B
         stop_B = torch.minimum(start_B + 4, canvas.length_B)

@@ -173,6 +173,17 @@ class Curious(CommitGuard):
         return commit_BP & bool(commit_BP.any().item())
 
 
+@breaks("keeps its tensors on one device")
+@attrs.frozen
+class Homebound(CommitGuard):
+    """Makes a tensor wherever PyTorch likes.  Source: dlmkit."""
+
+    name = "homebound"
+
+    def guard(self, commit_BP, confidence_BP, view):
+        return commit_BP & torch.ones(commit_BP.shape, dtype=torch.bool)
+
+
 @breaks("reads only what it declares")
 @attrs.frozen
 class Undeclared(ConfidenceScorer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import torch
 
 from dlmkit.denoise import Denoise
 from dlmkit.roles import Procedure
@@ -51,6 +52,18 @@ class Vandal(Wrapped):
     def steps(self, context, canvas):
         yield from super().steps(context, canvas)
         canvas.tokens_BN[:, 0] = 7
+
+
+@breaks("keeps its tensors on one device")
+@attrs.frozen
+class Stray(Wrapped):
+    """Counts rows on the host.  Source: dlmkit."""
+
+    name = "stray"
+
+    def steps(self, context, canvas):
+        yield from super().steps(context, canvas)
+        canvas.done_B = canvas.done_B | (torch.arange(len(canvas.done_B)) < 0)
 
 
 @breaks("gives the same trace with the same seed")

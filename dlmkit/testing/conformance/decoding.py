@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dlmkit.network import Network, NetworkInfo, NetworkInputs, NetworkOutput
     from dlmkit.roles import Procedure
 
-__all__ = ["GEN_LENGTH", "PROMPTS", "CountedNetwork", "Decoded", "decode"]
+__all__ = ["GEN_LENGTH", "PROMPTS", "CountedNetwork", "Decoded", "decode", "refuse_strays"]
 
 PROMPTS = ((3, 1, 4), (1, 5, 9, 2, 6), (5,))
 GEN_LENGTH = 8
@@ -92,3 +92,9 @@ def decode(
         executed={name: network.counts for name, network in counted.items()},
         mask_id=canvas.mask_id,
     )
+
+
+def refuse_strays(found: Sequence[str]) -> None:
+    """Break the promise if tensors of the host met those of the canvas."""
+    places = ", ".join(sorted(set(found)))
+    require(not found, f"made without `device=`, a tensor meets those of the canvas: {places}")

@@ -6,9 +6,10 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from dlmkit.testing.conformance.case import Check, require
-from dlmkit.testing.conformance.decoding import PROMPTS, Decoded, decode
+from dlmkit.testing.conformance.decoding import PROMPTS, Decoded, decode, refuse_strays
 from dlmkit.testing.conformance.pipelines import pipeline_around
 from dlmkit.testing.conformance.scenes import attention_for
+from dlmkit.testing.one_device import strays
 from dlmkit.testing.plain import FoursInOrder
 from dlmkit.testing.toy import toy_network
 
@@ -83,9 +84,17 @@ def _decodes_a_row_as_it_does_alone(strategy: Any) -> None:
             )
 
 
+def _keeps_its_tensors_on_one_device(strategy: Any) -> None:
+    with strays() as found:
+        for pipeline in pipelines(strategy):
+            decode(pipeline, toy_networks_for(strategy))
+    refuse_strays(found)
+
+
 LOOPED: dict[str, Check] = {
     "decodes to the end": _decodes_to_the_end,
     "leaves the prompt alone": _leaves_the_prompt_alone,
     "decodes alike with the same seed": _decodes_alike_with_the_same_seed,
     "decodes a row as it does alone": _decodes_a_row_as_it_does_alone,
+    "keeps its tensors on one device": _keeps_its_tensors_on_one_device,
 }

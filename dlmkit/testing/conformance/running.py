@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dlmkit.testing.conformance.case import Check, require
-from dlmkit.testing.conformance.decoding import PROMPTS, decode
+from dlmkit.testing.conformance.decoding import PROMPTS, decode, refuse_strays
 from dlmkit.testing.conformance.looped import toy_networks
 from dlmkit.testing.conformance.pipelines import pipeline_around
+from dlmkit.testing.one_device import strays
 from dlmkit.testing.plain import BestPosition
 
 if TYPE_CHECKING:
@@ -40,11 +41,17 @@ def procedure_promises(networks: Mapping[str, Network]) -> dict[str, Check]:
             reported = decoded.reported[name]
             require(reported == executed, f"'{name}' executed {executed}, reported {reported}")
 
+    def keeps_its_tensors_on_one_device(procedure: Any) -> None:
+        with strays() as found:
+            decode(procedure, networks)
+        refuse_strays(found)
+
     return {
         "decodes to the end": decodes_to_the_end,
         "leaves the prompt alone": leaves_the_prompt_alone,
         "gives the same trace with the same seed": gives_the_same_trace_with_the_same_seed,
         "counts what was executed": counts_what_was_executed,
+        "keeps its tensors on one device": keeps_its_tensors_on_one_device,
     }
 
 
