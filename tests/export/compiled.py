@@ -11,7 +11,7 @@ from dlmkit.engine import LoadOptions
 from dlmkit_export.bundle.make import make_bundle
 from dlmkit_export.bundle.options import ExportOptions
 from dlmkit_export.runtime.engine import OnnxRuntimeEngine
-from dlmkit_strategies.families import FAMILIES
+from dlmkit_strategies.families import FAMILIES, Sedd
 from tests.models.checkpoints import STATED, folder
 from tests.tiny_model import write_tiny_model
 
@@ -32,7 +32,8 @@ def bundle(name: str, **options) -> Path:
 
 
 def make(name: str, path: Path, *, dtype: str = "float32", **options) -> Path:
-    load = LoadOptions(dtype=dtype, families=FAMILIES, family=STATED.get(name))
+    family = Sedd() if name == "sedd" else STATED.get(name)  # its files do not name it
+    load = LoadOptions(dtype=dtype, families=FAMILIES, family=family)
     make_bundle(source(name), path, ExportOptions(**options), load)
     return path
 

@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from dlmkit.errors import EngineError, ModelError
 from dlmkit.need import Need
+from dlmkit_strategies.families import FAMILIES, Bd3Lm, Llada, Sedd
 from tests.engines.calls import feed
-from tests.export.compiled import network
+from tests.export.compiled import make, network
 from tests.models.checkpoints import loaded
 
 CLOSE = {"atol": 3e-4, "rtol": 1e-4}
@@ -88,3 +90,22 @@ def test_the_decomposed_form_is_the_same(name):
 def test_the_decomposed_form_is_the_same_for_other_families(name):
     """The same for other kinds of networks."""
     compare(name, 20)
+
+
+@pytest.mark.parametrize("name", ["sedd", "mdlm"])
+def test_networks_that_are_told_the_noise_are_refused(name, tmp_path):
+    """Without an input for it, a graph would answer as for another level."""
+    with pytest.raises(EngineError, match="by the noise level of each row") as caught:
+        make(name, tmp_path / "bundle")
+    assert "--engine torch" in caught.value.hint
+
+
+def test_networks_of_other_classes_are_refused(tmp_path):
+    """DiffusionGemma runs in transformers' own class."""
+    with pytest.raises(ModelError, match="does not fit the shared decoder"):
+        make("diffusion_gemma", tmp_path / "bundle")
+
+
+def test_every_kind_of_network_is_exported_or_refused():
+    """A family that builds a network of its own needs a checkpoint in the lists above."""
+    assert {Llada.network, Bd3Lm.network, Sedd.network} == {each.network for each in FAMILIES}

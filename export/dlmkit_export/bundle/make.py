@@ -14,7 +14,7 @@ import attrs
 import onnx
 import onnx_ir as ir
 
-from dlmkit.errors import RequestError
+from dlmkit.errors import EngineError, RequestError
 from dlmkit.models.loading import Checkpoint, load_checkpoint
 from dlmkit_export.bundle.manifest import Graphs, Manifest, Source, network_facts
 from dlmkit_export.bundle.verify import record_of
@@ -58,8 +58,19 @@ def make_bundle(
         load, device="cpu", progress=lambda done, total: stage("reading weights", done, total)
     )
     checkpoint = load_checkpoint(reference, reading)
+    _refuse_untraceable(checkpoint)
     with _arriving(folder) as room:
         return _fill(room, checkpoint, options, stage)
+
+
+def _refuse_untraceable(checkpoint: Checkpoint) -> None:
+    """A graph has no input for a noise level; without it, it would answer as for another level."""
+    if "noise-level" in checkpoint.decoder.abilities:
+        raise EngineError(
+            f"{checkpoint.description.reference} (family {checkpoint.description.family.name}) "
+            "predicts by the noise level of each row, which compiled networks are not told",
+            hint="run it with --engine torch",
+        )
 
 
 @contextmanager
