@@ -1,7 +1,7 @@
 """Batches for training: examples as token ids, and where the targets are.
 
-A batch is a pure function of (seed, step), so that a resumed run sees what an uninterrupted
-one would have seen.
+A batch is a pure function of (seed, step, mixture), so that a resumed run sees what an
+uninterrupted one would have seen.
 
 Legend: B rows, L sequence positions.
 """
@@ -17,28 +17,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dlmkit.builtin.recipe import LATEST, Mixture
 from dlmkit.builtin.tasks import TASKS, Example, draw
 from dlmkit.builtin.tasks.drills import drill
 from dlmkit.builtin.tokenizer import EOS, chat_prompt, special_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tokenizers import Tokenizer
 
 __all__ = ["Batch", "Batches"]
 
-MIXTURE = {"word problems": 0.22, "lists": 0.48, "choice": 0.08, "infill": 0.06}
-"""Share of every task among the examples; the rest are drills."""
-
-EASY = {"copy": 0.2, "reverse": 0.35, "insert": 0.5, "replace": 0.7}
-"""Share of the examples of easy kinds that are kept, so that the hard ones are practised more."""
-
 POOL_BATCHES = 16
 """Batches cut at once from one pool of examples, so that rows of a batch have like lengths."""
-
-CANVASES = ((0.25, 32), (0.03, 64), (0.01, 128))
-"""Share of batches whose canvases have this length at least; the rest end just after the text."""
 
 
 @attrs.frozen(kw_only=True)
@@ -65,10 +57,13 @@ class Row:
 
 
 class Batches:
-    """Endless batches of about `tokens` tokens, starting at any step."""
+    """Endless batches of about `tokens` tokens of a mixture, starting at any step."""
 
-    def __init__(self, tokenizer: Tokenizer, seed: int, tokens: int) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, seed: int, tokens: int, mixture: Mixture = LATEST
+    ) -> None:
         self._tokenizer, self._seed, self._tokens = tokenizer, seed, tokens
+        self._mixture = mixture
         self._eos = special_id(tokenizer, EOS)
 
     def from_step(self, step: int) -> Iterator[Batch]:
@@ -93,10 +88,10 @@ class Batches:
         """Examples in the shares of the mixture; a whole text is all answer."""
         rng = random.Random(f"easy {self._seed} {index}")  # noqa: S311 - examples, not secrets
         examples: list[Example] = []
-        for task, share in MIXTURE.items():
+        for task, share in self._mixture.tasks.items():
             source = draw(TASKS[task], f"train {self._seed} {index} {task}", held_out=False)
-            hard = (each for each in source if rng.random() < EASY.get(each.kind, 1.0))
-            examples += islice(hard, round(total * share))
+            admitted = (each for each in source if self._mixture.admits(each, rng.random()))
+            examples += islice(admitted, round(total * share))
         prompts = ["" if e.whole_text else chat_prompt(e.prompt) for e in examples]
         encoded = zip(
             self._tokenizer.encode_batch(prompts),
@@ -111,13 +106,13 @@ class Batches:
     def _drill_rows(self, index: int, total: int) -> list[Row]:
         """Equations whose results are the only targets."""
         rng = random.Random(f"drill {self._seed} {index}")  # noqa: S311 - examples, not secrets
-        count = round(total * (1 - sum(MIXTURE.values())))
+        count = round(total * (1 - sum(self._mixture.tasks.values())))
         encoded = self._tokenizer.encode_batch([drill(rng) for _ in range(count)])
         return [Row(each.ids, _results(each.tokens), ends=False) for each in encoded]
 
     def _batch(self, rows: list[Row], rng: random.Random) -> Batch:
         """Rows filled with end-of-text up to one common length."""
-        length = _length(rows, rng)
+        length = _length(rows, rng, self._mixture.canvases)
         ids_BL = np.full((len(rows), length), self._eos)
         answer_BL = np.zeros((len(rows), length), dtype=bool)
         first_pad_B = np.zeros(len(rows), dtype=int)
@@ -144,11 +139,11 @@ def _results(tokens: list[str]) -> list[bool]:
     return found
 
 
-def _length(rows: list[Row], rng: random.Random) -> int:
-    """A common length that holds every row, with the canvas lengths of `CANVASES`."""
+def _length(rows: list[Row], rng: random.Random, canvases: Sequence[tuple[float, int]]) -> int:
+    """A common length that holds every row, with the canvas lengths of the mixture."""
     tight = max(len(row.ids) for row in rows) + rng.randint(0, 12)
     chance = rng.random()
-    for share, canvas in CANVASES:
+    for share, canvas in canvases:
         if chance < share:
             prompts = [row.answer.index(True) for row in rows if row.ends]
             return max(tight, max(prompts, default=0) + canvas)

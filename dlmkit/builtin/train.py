@@ -1,7 +1,8 @@
 """Train a built-in model: `python -m dlmkit.builtin.train --model verifier`.
 
-The run is bounded by steps, and optionally stopped earlier by time; it continues exactly with
-`--resume`.  The state is kept in `OUT/state.safetensors`, the checkpoint in `OUT/checkpoint`.
+The run follows the stages of the model's recipe, or with `--steps` one stage on the latest
+mixture.  It may be stopped earlier by time, and continues exactly with `--resume`.  The state is
+kept in `OUT/state.safetensors`, the checkpoint in `OUT/checkpoint`.
 """
 
 from __future__ import annotations
@@ -23,32 +24,26 @@ from dlmkit.builtin.batches import Batch, Batches
 from dlmkit.builtin.evaluate import measure
 from dlmkit.builtin.layout import write_checkpoint
 from dlmkit.builtin.objective import diffusion_loss, next_token_loss
+from dlmkit.builtin.recipe import LATEST, RECIPES, Stage, usual_rate
 from dlmkit.builtin.sizes import SIZES
 from dlmkit.builtin.state import TrainingState
 from dlmkit.builtin.tasks import MASK, TASKS
 from dlmkit.builtin.tokenizer import builtin_tokenizer, special_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from tokenizers import Tokenizer
 
 __all__ = ["Run", "main", "train"]
 
-WARM_UP = 200
-PLATEAU_SHARE = 1 / 3
-"""Share of the steps at the peak learning rate."""
-
-DECAY_FROM = 0.6
-"""Share of the peak from which the learning rate then falls linearly to nothing."""
-
 
 @attrs.frozen(kw_only=True)
 class Run:
-    """What to train and for how long; `minutes` stops early, to be resumed."""
+    """What to train and on what; `minutes` stops early, to be resumed."""
 
     model: CheckpointName
-    steps: int
+    stages: Sequence[Stage]
     out: Path
     seed: int = 1
     tokens: int = 4096
@@ -60,31 +55,25 @@ class Run:
     measure_prompts: int = 64
 
 
-def rate_at(step: int, steps: int) -> float:
-    """Learning rate as a share of its peak: warm-up, plateau, a drop, linear decay."""
-    plateau = PLATEAU_SHARE * steps
-    if step < plateau:
-        return min(1.0, (step + 1) / WARM_UP)
-    return DECAY_FROM * (steps - step) / (steps - plateau)
-
-
 def train(run: Run, console: Console) -> TrainingState:
-    """Train until the steps or the minutes are over, then write state and checkpoint."""
+    """Train until the stages or the minutes are over, then write state and checkpoint."""
     device = torch.device(run.device)
     state = TrainingState(run.model, run.seed, device)
     if run.resume:
         state.load(run.out)
     tokenizer = builtin_tokenizer()
     loss_of = _loss(run, state, tokenizer, device)
-    batches = Batches(tokenizer, run.seed, run.tokens).from_step(state.step)
     deadline = time.monotonic() + 60 * (run.minutes or float("inf"))
     smooth = 0.0
     with _progress(console) as progress, _attention(device):
-        bar = progress.add_task(run.model, total=run.steps, completed=state.step, note="")
-        while state.step < run.steps and time.monotonic() < deadline:
-            loss = loss_of(next(batches))
+        steps = run.stages[-1].until
+        bar = progress.add_task(run.model, total=steps, completed=state.step, note="")
+        for stage, batch in _lessons(run, state, tokenizer):
+            if time.monotonic() >= deadline:
+                break
+            loss = loss_of(batch)
             loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
-            state.update(rate_at(state.step, run.steps))
+            state.update(stage.rate.at(state.step))
             value = loss.item()
             smooth = value if smooth == 0.0 else 0.98 * smooth + 0.02 * value
             progress.update(bar, completed=state.step, note=f"loss {smooth:.3f}")
@@ -94,6 +83,14 @@ def train(run: Run, console: Console) -> TrainingState:
                 _checkpoint(run, state, tokenizer, console)
     _checkpoint(run, state, tokenizer, console)
     return state
+
+
+def _lessons(run: Run, state: TrainingState, tokenizer: Tokenizer) -> Iterator[tuple[Stage, Batch]]:
+    """From the step that the state is at: the batch of each step, and the stage it belongs to."""
+    for stage in run.stages:
+        batches = Batches(tokenizer, run.seed, run.tokens, stage.mixture).from_step(state.step)
+        while state.step < stage.until:
+            yield stage, next(batches)
 
 
 def _loss(
@@ -130,6 +127,10 @@ def _checkpoint(run: Run, state: TrainingState, tokenizer: Tokenizer, console: C
             console.log(f"step {state.step} {task}: {report.overall.rate:.1%} exact")
 
 
+def _one_stage(steps: int) -> tuple[Stage, ...]:
+    return (Stage(until=steps, mixture=LATEST, rate=usual_rate(steps)),)
+
+
 def _progress(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
@@ -143,7 +144,11 @@ def _progress(console: Console) -> Progress:
 
 @click.command()
 @click.option("--model", type=click.Choice(CHECKPOINTS), default="verifier", show_default=True)
-@click.option("--steps", type=click.IntRange(1), default=9_000, show_default=True)
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    help="One stage of so many steps on the latest mixture; by default the model's recipe.",
+)
 @click.option("--minutes", type=float, help="Stop after this time; continue with --resume.")
 @click.option(
     "--tokens", type=click.IntRange(256), default=4096, show_default=True, help="Tokens per batch."
@@ -160,7 +165,7 @@ def _progress(console: Console) -> Progress:
 )
 def main(
     model: CheckpointName,
-    steps: int,
+    steps: int | None,
     minutes: float | None,
     tokens: int,
     device: str,
@@ -170,12 +175,12 @@ def main(
     resume: bool,
     compiled: bool,
 ) -> None:
-    """Train one of the built-in models from scratch."""
+    """Train one of the built-in models from scratch, as its recipe says."""
     if threads:
         torch.set_num_threads(threads)
     run = Run(
         model=model,
-        steps=steps,
+        stages=_one_stage(steps) if steps else RECIPES[model],
         out=out or Path("runs") / model,
         seed=seed,
         tokens=tokens,

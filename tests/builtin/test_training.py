@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from importlib.resources import files
 from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -13,13 +15,15 @@ from click.testing import CliRunner
 from rich.console import Console
 from safetensors.torch import load_file
 
+from dlmkit.builtin import CHECKPOINTS
 from dlmkit.builtin.accuracy import held_out
 from dlmkit.builtin.batches import POOL_BATCHES, Batch, Batches
 from dlmkit.builtin.objective import diffusion_loss, draw_masks, next_token_loss
+from dlmkit.builtin.recipe import FIRST, LATEST, RECIPES, Mixture, Rate, Stage, usual_rate
 from dlmkit.builtin.state import ResumeError, TrainingState
-from dlmkit.builtin.tasks import MASK
+from dlmkit.builtin.tasks import MASK, TASKS, Example
 from dlmkit.builtin.tokenizer import EOS, builtin_tokenizer, special_id
-from dlmkit.builtin.train import Run, main, rate_at, train
+from dlmkit.builtin.train import Run, main, train
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,12 +43,16 @@ def batch(tokenizer: Tokenizer) -> Batch:
     return next(Batches(tokenizer, seed=1, tokens=512).from_step(0))
 
 
-def _run(
-    out: Path, steps: int, *, resume: bool = False, minutes: float | None = None
-) -> TrainingState:
+TWO_STAGES = (
+    Stage(until=2, mixture=FIRST, rate=usual_rate(3)),
+    Stage(until=4, mixture=LATEST, rate=Rate(2, 4, 0.2)),
+)
+
+
+def _run(out: Path, *, resume: bool = False, minutes: float | None = None) -> TrainingState:
     run = Run(
         model="drafter",
-        steps=steps,
+        stages=TWO_STAGES,
         out=out,
         tokens=256,
         minutes=minutes,
@@ -129,7 +137,7 @@ def test_the_guide_never_sees_the_token_it_predicts(batch: Batch) -> None:
 
 def test_the_learning_rate_warms_up_stays_and_falls_to_nothing() -> None:
     """Warm-up, plateau and linear decay meet their ends."""
-    rates = [rate_at(step, 10_000) for step in range(10_000)]
+    rates = [usual_rate(10_000).at(step) for step in range(10_000)]
     assert rates[0] < 0.01
     assert max(rates) == rates[3_000] == 1.0
     assert 0 < rates[-1] < 0.001
@@ -139,18 +147,76 @@ def test_the_learning_rate_warms_up_stays_and_falls_to_nothing() -> None:
 def test_a_resumed_run_equals_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run that its time limit ends after two steps goes on as if nothing had happened."""
-    whole = _run(tmp_path / "whole", 4)
+    """One that its time limit ends between two stages goes on as if nothing had happened."""
+    whole = _run(tmp_path / "whole")
     with monkeypatch.context() as patch:
         seconds = count(-1)  # the first reading sets the limit
         patch.setattr("dlmkit.builtin.train.time", SimpleNamespace(monotonic=lambda: next(seconds)))
-        assert _run(tmp_path / "parts", 4, minutes=2.5 / 60).step == 2
-    resumed = _run(tmp_path / "parts", 4, resume=True)
+        assert _run(tmp_path / "parts", minutes=2.5 / 60).step == 2
+    resumed = _run(tmp_path / "parts", resume=True)
     assert (whole.step, resumed.step) == (4, 4)
     expected = load_file(tmp_path / "whole" / "state.safetensors")
     actual = load_file(tmp_path / "parts" / "state.safetensors")
     assert expected.keys() == actual.keys()
     assert [name for name in expected if not torch.equal(expected[name], actual[name])] == []
+
+
+def test_a_run_follows_its_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step has the batch and the rate of the stage it belongs to."""
+    rates, batches = [], []
+    update, loss = TrainingState.update, diffusion_loss
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            TrainingState, "update", lambda self, rate: (rates.append(rate), update(self, rate))
+        )
+        patch.setattr(
+            "dlmkit.builtin.train.diffusion_loss",
+            lambda network, batch, *rest: (batches.append(batch), loss(network, batch, *rest))[1],
+        )
+        _run(tmp_path)
+    assert rates == [1 / 200, 0.6, 0.2, 0.1]
+    for step, batch in enumerate(batches):
+        mixture = TWO_STAGES[step // 2].mixture
+        expected = next(Batches(builtin_tokenizer(), 1, 256, mixture).from_step(step))
+        assert torch.equal(expected.ids_BL, batch.ids_BL)
+
+
+@pytest.mark.parametrize("model", CHECKPOINTS)
+def test_the_recipes_are_those_of_the_model_card(model: str) -> None:
+    """The same stages, and the numbers of steps that each was planned for."""
+    card = (files("dlmkit.builtin") / "MODEL_CARD.md").read_text(encoding="utf-8")
+    told = re.findall(rf"\| {model} \| (\d+) to (\d+) \|.*?`--steps (\d+)", card)
+    begin, stages = 0, []
+    for stage in RECIPES[model]:
+        stages.append((begin, stage.until, stage.rate.end))
+        begin = stage.until
+    assert [tuple(map(int, each)) for each in told] == stages
+
+
+def test_mixtures_share_out_every_task() -> None:
+    """What is left is for drills."""
+    mixtures = [stage.mixture for stages in RECIPES.values() for stage in stages]
+    for mixture in mixtures:
+        assert set(TASKS) == set(mixture.tasks)
+        assert 0.7 < sum(mixture.tasks.values()) < 1.0001
+
+
+@pytest.mark.parametrize(
+    ("kind", "prompt", "chance", "expected"),
+    [
+        ("sort", "sort: 12 7", 0.1, False),
+        ("sort", "sort: 1 7", 0.1, True),
+        ("copy", "copy: 12 7", 0.1, True),
+        ("copy", "copy: 12 7", 0.6, False),
+    ],
+)
+def test_a_mixture_leaves_out_what_it_says(
+    kind: str, prompt: str, chance: float, expected: bool
+) -> None:
+    """Numbers of two digits in some kinds, and a share of the easy ones."""
+    mixture = Mixture(tasks={}, canvases=(), kept={"copy": 0.5}, no_numbers=frozenset({"sort"}))
+    example = Example(task="lists", kind=kind, prompt=prompt, answer="", size=2)
+    assert expected == mixture.admits(example, chance)
 
 
 def test_resuming_nothing_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
