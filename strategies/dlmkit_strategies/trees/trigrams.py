@@ -6,7 +6,9 @@ the table, K successors kept for a pair.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import attrs
 import torch
@@ -54,6 +56,14 @@ class TrigramTree(Drafter):
         doc="safetensors file of counts, by `python -m dlmkit_strategies.trees.count_trigrams`; "
         "absent: the text alone is counted",
     )
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """A table that is named must be there."""
+        table = options["table"]
+        if table is not None and not Path(table).is_file():
+            hint = "write it: python -m dlmkit_strategies.trees.count_trigrams MODEL TEXT OUT"
+            yield "table", f"names no file: {table!r}", hint
 
     def alone(self) -> bool:
         """A node is a token."""

@@ -193,6 +193,12 @@ def test_a_text_is_counted_from_the_command_line(tmp_path):
     decoded(aded(f"pipeline.draft.table={out}"), {"main": markov(1, 800)}, [[1, 2, 3]], 2)
 
 
+def test_a_table_that_is_not_there_is_refused():
+    """At check time, with the command that writes one."""
+    with pytest.raises(SpecError, match="names no file: 'nowhere'"):
+        aded("pipeline.draft.table=nowhere")
+
+
 def test_a_file_that_is_no_table_is_refused(tmp_path):
     """Also one that counts tokens which the verifier does not have."""
     (tmp_path / "broken").write_bytes(b"no table")
