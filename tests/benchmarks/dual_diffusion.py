@@ -226,9 +226,9 @@ class Earlier:
 
     def row(self, system: System, task: str, count: int) -> dict[str, Any] | None:
         """What was found of this very spec on at least as many prompts, or None."""
-        wanted = (system.document.spec_id, system.series, system.sweep, task)
+        wanted = (system.document.spec_id, system.series, task)
         for each in self.report.get("rows", ()):
-            known = (each["spec"], each["series"], each["sweep"], each["task"])
+            known = (each["spec"], each["series"], each["task"])
             if known == wanted and each["prompts"] >= count:
                 found: dict[str, Any] = each
                 return found
@@ -246,13 +246,13 @@ class Bench:
 
     def row(self, system: System, task: str, count: int) -> dict[str, Any]:
         """The numbers of a system on a task, with the outputs that are the baseline's own."""
-        known = self.earlier.row(system, task, count)
-        if known is not None:
-            return known
-        found, baseline = self._run(system, task, count), self._run(systems()[0], task, count)
-        same = sum(a == b for a, b in zip(found["tokens"], baseline["tokens"], strict=True))
         # A preset may be one of its own sweep: the same run, told twice.
         place = {"draft_length": system.draft_length, "sweep": system.sweep}
+        known = self.earlier.row(system, task, count)
+        if known is not None:
+            return {**known, **place}
+        found, baseline = self._run(system, task, count), self._run(systems()[0], task, count)
+        same = sum(a == b for a, b in zip(found["tokens"], baseline["tokens"], strict=True))
         return {**found["row"], **place, "same": same}
 
     def _run(self, system: System, task: str, count: int) -> dict[str, Any]:
