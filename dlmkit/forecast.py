@@ -35,10 +35,14 @@ class Forecast:
     logits: tuple[LogitsTransform, ...]
     need: Need
 
-    def predict(self, session: Session, view: View) -> tuple[View, Prediction]:
+    def predict(
+        self, session: Session, view: View, aside: View | None = None
+    ) -> tuple[View, Prediction]:
         """Run one forward pass; return what the strategies of this step see and read.
 
-        A position without a prediction is not eligible in this step.
+        A position without a prediction is not eligible in this step.  `aside` is a window of
+        positions that are predicted once more, in `Prediction.shadow`, each by a shadow that sees
+        no other; without it, strategies that need shadows get those of the whole window.
 
         Raises:
             EngineError: in a checked session, the cache policy computes no eligible position of
@@ -50,12 +54,13 @@ class Forecast:
         variants = self.guide.variants(ids_BN, view) if self.guide else (ids_BN,)
         plan = self.cache.plan(view) if self.cache else Plan.full(ids_BN)
         view = view if plan.whole else _narrowed(view, plan, session)
-        if self.need.shadow:
+        shadowed = view if aside is None and self.need.shadow else aside
+        if shadowed is not None:
             plan = attrs.evolve(
                 plan,
-                shadow_BH=view.positions_BP,
-                shadow_valid_BH=view.inside_BP & view.live_B[:, None],
-                shadows_meet=True,
+                shadow_BH=shadowed.positions_BP,
+                shadow_valid_BH=shadowed.inside_BP & view.live_B[:, None],
+                shadows_meet=aside is None,
             )
         predictions = session.predict(
             variants,
@@ -70,8 +75,8 @@ class Forecast:
         if predictions[0].taps is not None:
             prediction = attrs.evolve(prediction, taps=predictions[0].taps)
         shadows = [each.shadow for each in predictions if each.shadow is not None]
-        if shadows:
-            prediction = attrs.evolve(prediction, shadow=self._finished(shadows, view))
+        if shadows and shadowed is not None:
+            prediction = attrs.evolve(prediction, shadow=self._finished(shadows, shadowed))
         return view, prediction
 
     def _mixture(self, view: View) -> Mixture | None:
@@ -85,16 +90,17 @@ class Forecast:
         return found[0][1] if found else None
 
     def predict_states(
-        self, session: Session, view: View, states: Sequence[Tensor]
+        self, session: Session, view: View, states: Sequence[Tensor], *, columns: bool = False
     ) -> tuple[View, list[Prediction]]:
         """Run one pass over several canvases under the plan of the one in view.
 
         They may differ only where that plan computes; neither guidance nor input transforms take
-        part.  Raises as `predict` does.
+        part.  Each is a row of its own or, with `columns`, part of one.  Raises as `predict` does.
         """
         plan = self.cache.plan(view) if self.cache else Plan.full(view.tokens_BN)
         view = view if plan.whole else _narrowed(view, plan, session)
-        predictions = session.predict(
+        run = session.predict_columns if columns else session.predict
+        predictions = run(
             states, view.canvas, view.positions_BP, plan, self.need, view.predicted_BP
         )
         return view, [self._finished([each], view) for each in predictions]

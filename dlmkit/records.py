@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from dlmkit.draft_verify.ledger import Audit
     from dlmkit.outcome import Outcome
 
-__all__ = ["Change", "Counts", "StepRecord"]
+__all__ = ["Change", "Counts", "Phase", "StepRecord"]
+
+Phase = Literal["decode", "draft", "verify"]
+"""What a pass is for: to decide, to guess what is checked later, or to check it."""
 
 
 @attrs.frozen
@@ -71,7 +74,7 @@ class StepRecord:
     live_B: Tensor
     block: BlockSpan
     laid_out: Canvas | None = None
-    phase: Literal["decode", "draft", "verify"] = "decode"
+    phase: Phase = "decode"
     audit: Audit | None = None
 
     @classmethod

@@ -238,6 +238,21 @@ class CachePolicy(Strategy):
         """Whether predictions are those of computing everything in every step."""
         return True
 
+    def confined(self) -> bool:
+        """Whether nothing that is read changes while the current block is decoded.
+
+        Then passes compute little besides the block, and states of it can share what is stored.
+        """
+        return False
+
+    def forks(self) -> bool:
+        """Whether states that a canvas may come to can be looked at side by side, before it does.
+
+        An exact policy allows that; another one if it remembers nothing, and stores nothing after
+        a row's first step in a block.
+        """
+        return self.exact()
+
 
 class Guide(Strategy):
     """Combines predictions under several inputs, for example with and without the prompt."""
@@ -281,6 +296,13 @@ class TokenSampler(Strategy):
 
     def law(self, prediction: Prediction, view: View) -> Tensor | None:
         """Log-probabilities of its proposals, `logp_BPV` float64; None: they are not drawn."""
+        return None
+
+    def noise(self, prediction: Prediction, view: View) -> Tensor | None:
+        """Gumbel numbers, `noise_BPV` float64: its proposals are the largest of law plus noise.
+
+        None: they are not drawn, or in another way.
+        """
         return None
 
 

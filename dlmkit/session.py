@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dlmkit.attention import masks
 from dlmkit.canvas import Canvas
+from dlmkit.columns import in_columns
 from dlmkit.errors import EngineError
 from dlmkit.kept import Kept
 from dlmkit.layer_reads import LayerReads, strays
@@ -154,6 +155,37 @@ class Session:
         if need.taps:
             predictions[0] = attrs.evolve(predictions[0], taps=Taps.of(output, plan, canvas))
         return predictions
+
+    def predict_columns(
+        self,
+        states: Sequence[Tensor],
+        canvas: Canvas,
+        positions_BP: Tensor,
+        plan: Plan,
+        need: Need,
+        required_BP: Tensor | None = None,
+    ) -> list[Prediction]:
+        """Run one pass over states that stand side by side in each row.
+
+        They differ only where the plan computes.  What is stored is what the first one computes.
+
+        Raises:
+            EngineError: as `predict` does.
+        """
+        plan, count = plan.trimmed(), positions_BP.shape[1]
+        fed = [state if plan.whole else state.gather(1, plan.feed_BQ) for state in states]
+        wanted = self._rows_of(positions_BP, plan, states[0].shape[1], required_BP), None
+        inputs = self._inputs(fed[0], states[0], plan, canvas, 1, wanted, need)
+        inputs = in_columns(inputs, fed)
+        output = self.network.forward(inputs, need)
+        rows, columns = inputs.ids_BQ.shape
+        self._account.counts = self.counts.plus(rows=rows, fed=rows * columns)
+        if plan.commit_BQ is not None:
+            fresh = _first(output.fresh, rows, plan.feed_BQ.shape[1])
+            self._store(states[0]).commit(fresh, plan.feed_BQ, plan.commit_BQ, fed[0])
+        whole = Prediction(pack=output.pack, logits_BPV=output.logits_BSV)
+        places = [slice(count * number, count * (number + 1)) for number in range(len(states))]
+        return [_part(whole, slice(None), each) for each in places]
 
     def follow(self, layout: Layout) -> None:
         """Keep what is stored for positions that stay where they are; layers start afresh."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from math import isfinite
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, get_args
 
 import attrs
 
 from dlmkit.errors import RequestError
-from dlmkit.records import Change, Counts, StepRecord
+from dlmkit.records import Change, Counts, Phase, StepRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,13 +32,15 @@ FORMAT = "trace/1"
 class TraceStep:
     """One forward pass as written: the network's account after it, and the canvas changes.
 
-    `canvas` is the whole canvas where the pass ended with a new layout, else None.
+    `phase` is what the pass was for; None in traces written before it was recorded.  `canvas` is
+    the whole canvas where the pass ended with a new layout, else None.
     """
 
     step: int
     network: str
     counts: Counts
     changes: tuple[Change, ...]
+    phase: Phase | None = None
     canvas: tuple[tuple[int, ...], ...] | None = None
 
 
@@ -131,6 +133,7 @@ def _step_line(record: StepRecord) -> dict[str, Any]:
     line = {
         "step": record.step,
         "network": record.network,
+        "phase": record.phase,
         "counts": attrs.asdict(record.counts),
         "changes": [
             [change.row, change.position, change.token, _short(change.confidence)]
@@ -201,10 +204,14 @@ def _trace(entries: Sequence[dict[str, Any]]) -> Trace:
 
 
 def _step(entry: dict[str, Any]) -> TraceStep:
+    phase = entry.get("phase")
+    if phase not in (None, *get_args(Phase)):
+        raise ValueError(phase)
     return TraceStep(
         step=entry["step"],
         network=entry["network"],
         counts=Counts(**entry["counts"]),
         changes=tuple(Change(*change) for change in entry["changes"]),
+        phase=phase,
         canvas=_canvas(entry) if "canvas" in entry else None,
     )

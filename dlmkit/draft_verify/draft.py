@@ -32,8 +32,10 @@ class Draft:
     `position_BE`, `token_BE`, `node_BE` int64: entry e puts that token there in that node.
     `valid_BE` is false on filler.  `parent_BD` int64 is each node's parent, a lower number, or
     -1.  `logp_BE` is the log-probability of the token under the law that it was drawn from, or
-    that rated it, in nats; `law_BEV` that whole law; both None where nobody kept them.  `lost_B`
-    int64 counts tokens that a bridge could not carry.  No path from the canvas to a node writes a
+    that rated it, in nats; `law_BEV` that whole law, and `noise_BEV` the Gumbel numbers that it
+    was drawn with; None where nobody kept them.  Nodes with the same number in `state_BD` int64
+    are one state, to which several paths lead (None: all differ).  `lost_B` int64 counts tokens
+    that a bridge could not carry.  No path from the canvas to a node writes a
     position twice.
     """
 
@@ -44,6 +46,8 @@ class Draft:
     parent_BD: Tensor
     logp_BE: Tensor | None = None
     law_BEV: Tensor | None = None
+    noise_BEV: Tensor | None = None
+    state_BD: Tensor | None = None
     lost_B: Tensor | None = None
 
     @classmethod
@@ -98,8 +102,39 @@ class Draft:
 
     @cached_property
     def before_BX(self) -> Tensor:
-        """The state each state starts from, int64; none (-1) for the canvas."""
-        return torch.nn.functional.pad(self.parent_BD + 1, (1, 0), value=-1)
+        """The state each state comes after, int64; none (-1) for the canvas.
+
+        A node that writes nothing is the state of its parent over again.
+        """
+        used_BDD = self.reach_BDD & self.used_BD[:, None]
+        count_BD = used_BDD.sum(dim=2)
+        last_BDD = used_BDD & (count_BD[:, None] == count_BD[:, :, None] - 1)
+        state_D = torch.arange(1, self.nodes + 1, device=count_BD.device)
+        before_BD = torch.where(count_BD > 0, (last_BDD * state_D).sum(dim=2), -1)
+        return torch.nn.functional.pad(before_BD, (1, 0), value=-1)
+
+    def distinct(self) -> tuple[Tensor, Tensor]:
+        """Which states to show so that none is shown twice.
+
+        `place_BX` int64 is where each state is among those shown, `shown_BX` which state each of
+        those is; the canvas is the first of both.  Costs a host read where states may be equal.
+        """
+        rows, state_X = len(self.parent_BD), torch.arange(self.nodes + 1)
+        every_BX = state_X.to(self.parent_BD.device).expand(rows, -1)
+        if self.state_BD is None or not self.nodes:
+            return every_BX, every_BX
+        same_BDD = self.state_BD[:, :, None] == self.state_BD[:, None]
+        first_BD = (same_BDD & self.used_BD[:, None]).int().argmax(dim=2)
+        own_BD = self.used_BD & (first_BD == every_BX[:, :-1])
+        own_BX = torch.nn.functional.pad(own_BD, (1, 0), value=True)
+        count = int(own_BX.sum(dim=1).amax())
+        shown_BX = own_BX.int().argsort(dim=1, descending=True, stable=True)[:, :count]
+        shown_BX = torch.where(own_BX.gather(1, shown_BX), shown_BX, 0)
+        place_BX = (own_BX.cumsum(dim=1) - 1).gather(
+            1, torch.nn.functional.pad(first_BD + 1, (1, 0))
+        )
+        used_BX = torch.nn.functional.pad(self.used_BD, (1, 0), value=True)
+        return torch.where(used_BX, place_BX, 0), shown_BX
 
     @cached_property
     def depth_BD(self) -> Tensor:
@@ -132,16 +167,20 @@ class Draft:
         Of several entries at one position the first stands.
         """
         tokens_BE = self.token_BE if tokens_BE is None else tokens_BE
-        rows, entries = tokens_BE.shape
+        entries, columns = tokens_BE.shape[1], canvas.tokens_BN.shape[1]
         if not entries:
             return canvas.tokens_BN
-        columns = canvas.tokens_BN.shape[1]
+        first_BN = self.first_at(where_BE, columns)
+        written_BN = tokens_BE.gather(1, first_BN.clamp_max(entries - 1))
+        return torch.where(first_BN < entries, written_BN, canvas.tokens_BN)
+
+    def first_at(self, where_BE: Tensor, columns: int) -> Tensor:
+        """The first chosen entry at each position, int64 `[B, N]`; where there is none, E."""
+        rows, entries = where_BE.shape
         target_BE = torch.where(where_BE & self.valid_BE, self.position_BE, columns)
         order_BE = torch.arange(entries, device=target_BE.device).expand(rows, -1)
         nothing_BM = torch.full((rows, columns + 1), entries, device=target_BE.device)
-        first_BN = nothing_BM.scatter_reduce(1, target_BE, order_BE, "amin")[:, :columns]
-        written_BN = tokens_BE.gather(1, first_BN.clamp_max(entries - 1))
-        return torch.where(first_BN < entries, written_BN, canvas.tokens_BN)
+        return nothing_BM.scatter_reduce(1, target_BE, order_BE, "amin")[:, :columns]
 
     def trimmed(self) -> Draft:
         """Without filler that no row needs, and without nodes if nothing is left; one host read."""
@@ -153,9 +192,6 @@ class Draft:
         nodes, entries = facts.tolist()
         order_BE = self.valid_BE.int().argsort(dim=1, descending=True, stable=True)[:, :entries]
         node_BE = self.node_BE.gather(1, order_BE).clamp_max(max(nodes - 1, 0))
-        law_BEV = self.law_BEV
-        if law_BEV is not None:
-            law_BEV = law_BEV.gather(1, order_BE[..., None].expand(-1, -1, law_BEV.shape[-1]))
         return attrs.evolve(
             self,
             position_BE=self.position_BE.gather(1, order_BE),
@@ -164,7 +200,9 @@ class Draft:
             valid_BE=self.valid_BE.gather(1, order_BE),
             parent_BD=self.parent_BD[:, :nodes],
             logp_BE=None if self.logp_BE is None else self.logp_BE.gather(1, order_BE),
-            law_BEV=law_BEV,
+            law_BEV=_taken(self.law_BEV, order_BE),
+            noise_BEV=_taken(self.noise_BEV, order_BE),
+            state_BD=None if self.state_BD is None else self.state_BD[:, :nodes],
         )
 
     def marks(self, where_BE: Tensor, columns: int) -> Tensor:
@@ -183,3 +221,9 @@ class Draft:
         room_BDM = torch.nn.functional.pad(root_B1N.repeat(1, self.nodes, 1), (0, 1))
         node_BDN = room_BDM.scatter(2, target_BDE, token_BDE)[..., :columns]
         return torch.cat((root_B1N, node_BDN), dim=1)
+
+
+def _taken(values_BEV: Tensor | None, order_BE: Tensor) -> Tensor | None:
+    if values_BEV is None:
+        return None
+    return values_BEV.gather(1, order_BE[..., None].expand(-1, -1, values_BEV.shape[-1]))

@@ -32,6 +32,7 @@ class Evidence:
 
     `root` is the view of the canvas that stands; `view` and `prediction` belong to the pass, with
     one row for each state, and `before` says where the verifier's own decode was just before it.
+    `hidden` is what the shadow of each entry predicts, where it has one.
     """
 
     draft: Draft
@@ -41,6 +42,13 @@ class Evidence:
     view: View
     prediction: Prediction
     before: Mark
+    hidden: Prediction | None = None
+
+    def with_shadows(self, shadow: Prediction | None) -> Evidence:
+        """The same evidence with what shadows predict, of the window or of the entries."""
+        if shadow is not None and self.look.whole_block:
+            shadow = places(shadow, *self._found[:2])
+        return attrs.evolve(self, hidden=shadow)
 
     @property
     def canvas(self) -> Canvas:
@@ -55,10 +63,7 @@ class Evidence:
     @cached_property
     def entry(self) -> Prediction:
         """The prediction that rates each entry, `[B, E]`; meaningless where it is not rated."""
-        source = self.prediction
-        if self.look.entries == "hidden" and source.shadow is not None:
-            source = source.shadow
-        return places(source, *self._found[:2])
+        return self.hidden or places(self.prediction, *self._found[:2])
 
     def at(self, state_BE: Tensor, position_BE: Tensor) -> tuple[Prediction, Tensor]:
         """What the pass says of these positions in these states, and where it does, bool."""
@@ -160,11 +165,14 @@ class Evidence:
         row_BP, column_BP, predicted_BP = self._find(row_B[:, None], view.positions_BP)
         prediction = places(self.prediction, row_BP, column_BP)
         drafted_BP = self._drafted(view) & (state_B < 0)[:, None]
-        if self.look.entries == "hidden" and prediction.shadow is not None:
-            prediction = either(drafted_BP, prediction.shadow, prediction)
+        if self.hidden is not None:
+            prediction = either(drafted_BP, self._hidden_at(self.hidden, view), prediction)
         elif self.look.entries == "seen":
             predicted_BP = predicted_BP & ~drafted_BP
-        view = attrs.evolve(view, predicted_BP=predicted_BP)
+        # Where the cache has to be renewed first, nothing is known yet.
+        moved_B = (canvas.tokens_BN != self.canvas.tokens_BN).any(dim=1)
+        early_B = moved_B & self.stepper.renews_B(view)
+        view = attrs.evolve(view, predicted_BP=predicted_BP & ~early_B[:, None])
         return self.stepper.decide(view, prediction, canvas), Mark.of(view)
 
     @cached_property
@@ -193,6 +201,13 @@ class Evidence:
         if self.view.predicted_BP is not None:
             found_BE = found_BE & self.view.predicted_BP[row_BE, column_BE]
         return row_BE, column_BE, found_BE
+
+    def _hidden_at(self, hidden: Prediction, view: View) -> Prediction:
+        """What the shadows of entries predict, at the positions of a window that have one."""
+        every_BE, columns = self.draft.valid_BE, view.tokens_BN.shape[1]
+        entry_BP = self.draft.first_at(every_BE, columns).gather(1, view.positions_BP)
+        row_B1 = torch.arange(len(entry_BP), device=entry_BP.device)[:, None]
+        return places(hidden, row_B1, entry_BP.clamp_max(every_BE.shape[1] - 1))
 
     def _drafted(self, view: View) -> Tensor:
         drafted_BN = self.draft.marks(self.draft.valid_BE, view.tokens_BN.shape[1])

@@ -68,7 +68,6 @@ def _each(prediction: Prediction, pick: Callable[[Tensor], Tensor]) -> Predictio
         logits_BPV=None if prediction.logits_BPV is None else pick(prediction.logits_BPV),
         sampling=prediction.sampling and _each(prediction.sampling, pick),
         original=prediction.original and _each(prediction.original, pick),
-        shadow=prediction.shadow and _each(prediction.shadow, pick),
     )
 
 

@@ -64,6 +64,7 @@ class Play:
             canvas=canvas,
             verifier=pipeline,
             laws=procedure.judge.laws,
+            noise=procedure.judge.coupled,
             bridge=procedure.bridge,
         )
         start = procedure.schedule.start()
@@ -124,6 +125,8 @@ class Play:
         canvas = self.canvas.snapshot()
         live_B = (canvas.masked_BN & canvas.undone_B1).any(dim=1)
         budget_B = self.procedure.schedule.budget(self.level_B).clamp_min(0)
+        # An approximate cache is renewed before anything is drafted on it.
+        live_B = live_B & ~self.verifier.renews_B(canvas, self.number)
         return Round(
             number=self.number,
             canvas=canvas,
@@ -144,6 +147,8 @@ class Play:
             yield record
         for refiner in self.procedure.refine:
             draft = refiner.refine(draft, start)
+        if self.procedure.view.steps:
+            draft = self.verifier.within(draft, start)
         return draft.trimmed()
 
     def _look(self, draft: Draft, start: Round) -> Look:
@@ -225,8 +230,7 @@ def _stepper(procedure: DraftVerify, context: Context) -> Stepper:
     if problem:
         raise StrategyError(problem, hint="use another view, or another verifier")
     need = Need.union(part.needs() for part in (procedure.draft, procedure.judge, view))
-    region = not (view.steps or need.shadow)
-    return Stepper(procedure.verifier, session, context.seed, need, region=region)
+    return Stepper(procedure.verifier, session, context.seed, need, region=view.region())
 
 
 def _only(canvas: Canvas, draft: Draft) -> Look:

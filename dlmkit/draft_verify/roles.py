@@ -14,12 +14,12 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
+import torch
 
 from dlmkit.component import Component
 from dlmkit.need import Need
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from dlmkit.canvas import Canvas
@@ -57,11 +57,13 @@ class Part(Component):
     """What every part declares beside its options, so that a spec can be checked.
 
     `need`: statistics of the verifier that it reads.  `laws`: whether it reads the drafter's
-    whole distributions.  `requires`: what must hold of the verifier, `causal` attention.
+    whole distributions; `coupled`: and the noise that guesses were drawn with.  `requires`: what
+    must hold of the verifier, `causal` attention.
     """
 
     need: ClassVar[Need] = Need()
     laws: ClassVar[bool] = False
+    coupled: ClassVar[bool] = False
     requires: ClassVar[frozenset[str]] = frozenset()
 
     def needs(self) -> Need:
@@ -135,24 +137,36 @@ class Look:
     `tokens_BXN` are canvases, each a row of one pass; `rates_BE` int64 is the state whose
     prediction rates an entry; `before_BX` int64 the state that each comes after, -1 for the
     canvas itself, where states stand for the verifier's own steps one after the other (None: there
-    is one state, and it is seen through the window of the canvas).
+    is one state, and it is seen through the window of the canvas).  `state_BD` int64 is the state
+    that each node is, where each is one.
 
     How an entry is rated: `masked` where it is hidden in the state, `hidden` by a query of its own
-    that does not see it, `causal` by what lies to its left only, `seen` in plain sight.
+    (a shadow) that does not see it, `causal` by what lies to its left only, `seen` in plain sight.
+    With `whole_block` every position of the block has a shadow, drafted or not, and shadows see
+    each other.
     """
 
     tokens_BXN: Tensor
     rates_BE: Tensor
     before_BX: Tensor | None = None
+    state_BD: Tensor | None = None
     entries: Literal["masked", "hidden", "causal", "seen"] = "masked"
+    whole_block: bool = False
 
     @classmethod
     def of_states(cls, draft: Draft, start: Round) -> Look:
-        """The canvas and every node of a draft, each a row of the pass."""
+        """The canvas and every node of a draft, each a row of the pass, but none twice."""
+        place_BX, shown_BX = draft.distinct()
+        index_BXN = shown_BX[..., None].expand(-1, -1, start.canvas.tokens_BN.shape[1])
+        before_BX = draft.before_BX.gather(1, shown_BX)
+        parent_BD = place_BX.gather(1, draft.parent_BD + 1)
         return cls(
-            tokens_BXN=draft.states(start.canvas),
-            rates_BE=draft.of_nodes(draft.parent_BD) + 1,
-            before_BX=draft.before_BX,
+            tokens_BXN=draft.states(start.canvas).gather(1, index_BXN),
+            rates_BE=draft.of_nodes(parent_BD),
+            before_BX=torch.where(
+                before_BX < 0, before_BX, place_BX.gather(1, before_BX.clamp_min(0))
+            ),
+            state_BD=place_BX[:, 1:],
         )
 
 
@@ -170,6 +184,10 @@ class Sight(Part):
     @abstractmethod
     def look(self, draft: Draft, start: Round) -> Look:
         """Return what is fed; at least one state."""
+
+    def region(self) -> bool:
+        """Whether guesses beyond the verifier's current block are rated too."""
+        return not self.steps
 
     def attention_problem(self, kind: str) -> str | None:
         """Say why its evidence means nothing under attention of that kind, if it does not."""

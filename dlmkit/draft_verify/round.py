@@ -31,13 +31,15 @@ class Setting:
     """What a drafter is told when a decode begins.
 
     `verifier` is the pipeline that checks; `laws` says that somebody reads the drafter's whole
-    distributions; `bridge` carries tokens where the drafter's model has a vocabulary of its own.
+    distributions, `noise` the noise that its tokens were drawn with; `bridge` carries tokens where
+    the drafter's model has a vocabulary of its own.
     """
 
     context: Context
     canvas: Canvas
     verifier: Denoise
     laws: bool = False
+    noise: bool = False
     bridge: Bridge | None = None
 
 

@@ -130,15 +130,27 @@ class Stepper:
             block_masks_B=mark.masks_B,
         )
 
-    def predict(self, view: View) -> tuple[View, Prediction]:
-        """Run one forward pass."""
+    def predict(self, view: View, aside: View | None = None) -> tuple[View, Prediction]:
+        """Run one forward pass; `aside` are positions to predict by shadows as well."""
         forecast = attrs.evolve(self.pipeline.forecast(), need=self.needs)
-        return forecast.predict(self.session, view)
+        return forecast.predict(self.session, view, aside)
 
     @property
     def needs(self) -> Need:
         """Everything that is read of a prediction."""
         return Need.union((self.pipeline.forecast().need, self.need))
+
+    @property
+    def approximate(self) -> bool:
+        """Whether stored keys and values may be other than those of a fresh pass."""
+        return self.pipeline.cache is not None and not self.pipeline.cache.exact()
+
+    def renews_B(self, view: View) -> Tensor:
+        """Rows in which a pass would change what an approximate cache stores, bool."""
+        cache = self.pipeline.cache
+        if cache is None or not self.approximate:
+            return torch.zeros_like(view.canvas.done_B)
+        return cache.plan(view).committed_BN(view.tokens_BN.shape[1]).any(dim=1)
 
     def decide(self, view: View, prediction: Prediction, canvas: Canvas) -> Outcome:
         """Decide what the pipeline decides on that prediction, on the canvas itself."""

@@ -23,6 +23,7 @@ from dlmkit.store import Store
 from dlmkit.view import View
 
 if TYPE_CHECKING:
+    from dlmkit.draft_verify.round import Round
     from dlmkit.records import Counts
 
 __all__ = ["Verifier"]
@@ -33,7 +34,8 @@ class Verifier:
     """Runs the verifier's pipeline; `past` says where each row's own decode was last.
 
     A pass works on copies of the cache, one for each state that it is shown.  The copy of the
-    state that a round led to becomes the cache, so there is nothing to take back.
+    state that a round led to becomes the cache, so there is nothing to take back.  An approximate
+    cache is renewed by looks at the canvas as it stands only, so it never holds what was sent back.
     """
 
     stepper: Stepper
@@ -57,32 +59,58 @@ class Verifier:
         first = self.stepper.first(canvas, number, self.memory.values)
         return self.stepper.view(first, self.past)
 
+    def renews_B(self, canvas: Canvas, number: int) -> Tensor:
+        """Rows in which a look at the canvas renews an approximate cache, bool."""
+        if not self.stepper.approximate:
+            return torch.zeros_like(canvas.done_B)
+        return self.stepper.renews_B(self.root(canvas, number))
+
     def examine(self, draft: Draft, look: Look, canvas: Canvas, number: int) -> Evidence:
         """Run one pass over every state of the look."""
-        root, times = self.root(canvas, number), look.tokens_BXN.shape[1]
-        row_S = torch.arange(times * len(canvas.start_B), device=canvas.start_B.device) // times
+        root, row_S = self.root(canvas, number), _rows(look)
+        view, before = self._seen(look, canvas, number)
+        if look.before_BX is None:
+            view = attrs.evolve(root, canvas=view.canvas, open_BP=None)
+        stepper = self._branched(look, row_S)
+        # A state without masks is looked at too, if its row is still decoded.
+        block, shown = view.block, attrs.evolve(view, held_B=root.live_B[row_S])
+        if look.entries == "causal":
+            begin_S = root.block.start_B[row_S].minimum(block.start_B)
+            wide = attrs.evolve(block, start_B=begin_S, width=view.canvas.region_width)
+            shown = attrs.evolve(shown, block=wide)  # all that was drafted is to be predicted
+        view, prediction = stepper.predict(shown, _aside(draft, look, view))
+        evidence = Evidence(
+            draft=draft,
+            look=look,
+            stepper=stepper,
+            root=root,
+            view=attrs.evolve(view, held_B=None, block=block, in_block_BP=None),
+            prediction=attrs.evolve(prediction, shadow=None),
+            before=before,
+        )
+        return evidence.with_shadows(prediction.shadow)
+
+    def within(self, draft: Draft, start: Round) -> Draft:
+        """Without nodes to which the verifier comes only after it has renewed its cache."""
+        if not self.stepper.approximate or not draft.nodes:
+            return draft
+        look = Look.of_states(draft, start)
+        view, _ = self._seen(look, start.canvas, start.number)
+        renews_BX = self.stepper.renews_B(view).reshape(look.tokens_BXN.shape[:2])
+        assert look.state_BD is not None  # noqa: S101 - every node is a state
+        late_BD = (draft.reach_BDD & renews_BX.gather(1, look.state_BD)[:, None]).any(dim=2)
+        return attrs.evolve(draft, valid_BE=draft.valid_BE & ~draft.of_nodes(late_BD))
+
+    def _seen(self, look: Look, canvas: Canvas, number: int) -> tuple[View, Mark]:
+        """The view of every state of a look, and where the verifier was just before it."""
+        row_S = _rows(look)
         memory = {
             owner: {name: value[row_S] for name, value in fields.items()}
             for owner, fields in self.memory.values.items()
         }
         first = self.stepper.first(stacked(canvas, look.tokens_BXN), number, memory)
         before = self._before(look, first, row_S)
-        view = self.stepper.view(first, before)
-        if look.before_BX is None:
-            view = attrs.evolve(root, canvas=view.canvas, open_BP=None)
-        stepper = self._branched(look, row_S)
-        # A state without masks is looked at too, if its row is still decoded.
-        view, prediction = stepper.predict(attrs.evolve(view, held_B=root.live_B[row_S]))
-        view = attrs.evolve(view, held_B=None)
-        return Evidence(
-            draft=draft,
-            look=look,
-            stepper=stepper,
-            root=root,
-            view=view,
-            prediction=prediction,
-            before=before,
-        )
+        return self.stepper.view(first, before), before
 
     def settle(self, evidence: Evidence, written_BN: Tensor, step: Outcome) -> None:
         """Keep what the pass stored and remembered of the state that a round led to.
@@ -108,8 +136,8 @@ class Verifier:
         if store is not None:
             session.store = Store(room=store.room, tag_BN=store.tag_BN)
             session.store.reorder(row_S)
-        # Shadows cost a fed position each, and say nothing where nothing is drafted.
-        need = attrs.evolve(self.stepper.need, shadow=look.entries == "hidden")
+        # Shadows cost a fed position each; those of the drafted positions alone are set aside.
+        need = attrs.evolve(self.stepper.need, shadow=look.whole_block)
         return attrs.evolve(self.stepper, session=session, need=need)
 
     def _before(self, look: Look, first: View, row_S: Tensor) -> Mark:
@@ -122,3 +150,23 @@ class Verifier:
         for _ in range(times - 1):  # each turn settles the states one step further on
             before = before.next(first).rows(source_S).where(parent_S >= 0, before)
         return before
+
+
+def _rows(look: Look) -> Tensor:
+    """The row of the canvas that each state of a look belongs to, `row_S`."""
+    rows, times = look.tokens_BXN.shape[:2]
+    return torch.arange(rows * times, device=look.tokens_BXN.device) // times
+
+
+def _aside(draft: Draft, look: Look, view: View) -> View | None:
+    """The window of the drafted positions, if each is to be predicted by a shadow of its own."""
+    if look.entries != "hidden" or look.whole_block:
+        return None
+    return attrs.evolve(
+        view,
+        positions_BP=draft.position_BE,
+        inside_BP=draft.valid_BE,
+        predicted_BP=None,
+        open_BP=None,
+        in_block_BP=None,
+    )

@@ -51,7 +51,8 @@ def missing_evidence(root: Recipe) -> Iterator[Finding]:
 def undrawn_drafts(root: Recipe) -> Iterator[Finding]:
     """A judge takes guesses for drawn, and the drafter does not draw them."""
     for judge, draft in _beside_judges(root, Drafter):
-        if judge.component.drawn and not draft.component.sampled():
+        needs_draws = judge.component.drawn or judge.component.coupled
+        if needs_draws and not draft.component.sampled():
             yield Finding(
                 judge,
                 f"{_name(judge)} takes guesses for drawn from the drafter's law, and "
@@ -174,8 +175,10 @@ def verifier_memory(root: Recipe) -> Iterator[Finding]:
     """The verifier's pipeline cannot be asked about states side by side."""
     for procedure in procedures(root):
         verifier = procedure.part("verifier") if first(procedure, Judge) else None
+        view = first(procedure, Sight)
+        causal = view is not None and "causal" in view.component.requires
         for part in verifier.walk() if verifier else ():
-            why = _serial(part.component)
+            why = _serial(part.component, causal=causal)
             if why:
                 yield Finding(
                     part,
@@ -192,12 +195,14 @@ def verifier_memory(root: Recipe) -> Iterator[Finding]:
             )
 
 
-def _serial(component: object) -> str | None:
+def _serial(component: object, *, causal: bool) -> str | None:
     """What keeps a part of the verifier from being asked out of sequence."""
     if isinstance(component, CachePolicy) and "layer-steps" in component.requires:
         return "runs each layer on what it gave for one state"
     if isinstance(component, CachePolicy):
-        return None if component.exact() else "keeps what other states have made outdated"
+        if component.exact() or (component.forks() and not causal):
+            return None
+        return "stores or remembers in each pass what only one of them leads to"
     if isinstance(component, Strategy) and component.state:
         return "remembers earlier steps"
     if isinstance(component, Strategy) and component.role in ("revise", "length"):

@@ -66,6 +66,12 @@ class Categorical(TokenSampler):
         scaled_BPV = _wide(prediction) / self.temperature
         return _without_mask(scaled_BPV, view.info.mask_id).log_softmax(dim=-1)
 
+    def noise(self, prediction: Prediction, view: View) -> Tensor | None:
+        """What a draw adds to the law; nothing at temperature 0."""
+        if self.temperature == 0:
+            return None
+        return view.gumbel_BPV(self.name, _wide(prediction).shape[-1])
+
 
 def _wide(prediction: Prediction) -> Tensor:
     logits_BPV = prediction.filtered.logits_BPV

@@ -7,6 +7,8 @@ import json
 import pytest
 
 from dlmkit.errors import RequestError
+from dlmkit.generation import Runner
+from dlmkit.spec import load_spec
 from dlmkit.traces import FORMAT, TraceWriter, read_trace
 from tests.core.toy_runner import PROMPTS, toy_runner
 
@@ -40,6 +42,42 @@ def test_the_steps_are_the_records(traced):
         assert record.step == step.step
         expected = [(each.row, each.position, each.token) for each in record.changes()]
         assert expected == [(each.row, each.position, each.token) for each in step.changes]
+
+
+OWN_STEPS = (
+    "{use: model-steps, pipeline: {sample: greedy, confidence: probability, transfer: top-k}}"
+)
+
+
+def test_the_steps_say_what_they_were_for(tmp_path):
+    """Guesses, and what became of them."""
+    document = load_spec("ssd", ["gen_length=8", f"pipeline.draft={OWN_STEPS}"])
+    file = tmp_path / "trace.jsonl"
+    with TraceWriter(file) as writer:
+        records = list(writer.follow(Runner(document, toy_runner().models).start(PROMPTS)))
+    (trace,) = read_trace(file)
+    assert [each.phase for each in records] == [each.phase for each in trace.steps]
+    assert {"draft", "verify"} == {each.phase for each in trace.steps}
+
+
+def test_traces_of_earlier_releases_can_still_be_read(traced):
+    """They do not say what a pass was for, and are otherwise the same."""
+    _, _, file = traced
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    old = [{key: value for key, value in line.items() if key != "phase"} for line in lines]
+    (now,) = read_trace(file)
+    file.write_text("".join(json.dumps(line) + "\n" for line in old))
+    (trace,) = read_trace(file)
+    assert {None} == {step.phase for step in trace.steps}
+    assert [step.changes for step in now.steps] == [step.changes for step in trace.steps]
+
+
+def test_an_unknown_phase_is_refused(traced):
+    """A trace of a later release, perhaps."""
+    _, _, file = traced
+    file.write_text(file.read_text().replace('"phase": "decode"', '"phase": "dream"', 1))
+    with pytest.raises(RequestError, match=":2: not a line"):
+        read_trace(file)
 
 
 def test_replaying_all_steps_gives_the_final_canvas(traced):

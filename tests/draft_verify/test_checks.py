@@ -63,7 +63,20 @@ CASES = {
         "draft-carry", (8, 10), "use the view 'states'",
     ),
     "a verifier that remembers": (
-        GOOD.replace("model: verifier,", "model: verifier, cache: dual,"),
+        GOOD.replace(
+            "model: verifier, sample: greedy, confidence: probability, transfer: top-k",
+            "model: verifier, transfer: runners-up, sample: greedy, confidence: probability",
+        ),
+        "draft-memory", (7, 41), "leave it out of the verifier's pipeline",
+    ),
+    "a verifier whose cache changes with every pass": (
+        GOOD.replace("model: verifier,", "model: verifier, cache: dkv-decode,"),
+        "draft-memory", (7, 38), "leave it out of the verifier's pipeline",
+    ),
+    "a cache of blocks for a verifier that reads from the left": (
+        GOOD.replace("builtin/verifier", "builtin/guide").replace("view: states", "view: causal")
+        .replace("judge: transition", "judge: greedy")
+        .replace("model: verifier,", "model: verifier, cache: dual,"),
         "draft-memory", (7, 38), "leave it out of the verifier's pipeline",
     ),
     "a verifier whose layers go on from one state": (

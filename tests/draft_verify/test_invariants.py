@@ -19,6 +19,7 @@ from dlmkit.models.arch import AttentionPattern
 from dlmkit.session import Session
 from dlmkit.testing.conformance.decoding import PROMPTS
 from dlmkit_strategies.cache import BlockCausal, DelayedDecode, Dual
+from dlmkit_strategies.cache import Prefix as PrefixCache
 from dlmkit_strategies.draft_verify import (
     AdaptiveLength,
     AfterDraft,
@@ -37,6 +38,7 @@ from dlmkit_strategies.draft_verify import (
     GrowAndShrink,
     LeaveOneOut,
     Likely,
+    MultiBlock,
     NextToken,
     NgramTable,
     Prefix,
@@ -59,7 +61,8 @@ from tests.draft_verify.evidence import one_round
 from tests.draft_verify.pieces import alone, drafter, networks, procedure, together
 
 GEN = 8
-VIEWS = [BeforeDraft(), AfterDraft(), LeaveOneOut(), EveryState()]
+VIEWS = [BeforeDraft(), AfterDraft(), LeaveOneOut(), LeaveOneOut(block=True), EveryState()]
+VERIFIERS = [alone(), alone(cache=Dual()), alone(cache=PrefixCache())]
 JUDGES = [
     Greedy(), Likely(threshold=0.2), Trust(), Typical(), Divergence(threshold=1.0),
     AnyJudge(of=(Greedy(), Likely(threshold=0.1))), AllJudges(of=(Greedy(), Likely(threshold=0.1))),
@@ -69,7 +72,7 @@ RESOLVERS = [Remask(), ReplaceFirst(), ReplaceAll(), Truncate()]
 BONUSES = [None, VerifierStep(), NextToken(), WhenEmpty(), WhenWhole()]
 SCHEDULES = [
     Fixed(steps=2), GrowAndShrink(first=2), AdaptiveLength(first=2), UntilUnsure(threshold=0.3),
-    EveryBlocks(blocks=1),
+    EveryBlocks(blocks=1), MultiBlock(length=3, spawn=0.5),
 ]  # fmt: skip
 DRAFTERS = [
     NgramTable(),
@@ -80,6 +83,7 @@ DRAFTERS = [
 ]
 COMPOSITIONS = st.fixed_dictionaries(
     {
+        "verifier": st.sampled_from(VERIFIERS),
         "draft": st.sampled_from(DRAFTERS),
         "view": st.sampled_from(VIEWS),
         "judge": st.sampled_from(JUDGES),
@@ -132,6 +136,31 @@ def test_a_verifier_that_drafts_for_itself_keeps_everything():
         pipeline = procedure(draft=drafter("verifier"))
         _, _, ledgers = run(pipeline, networks(seed))
         assert [1.0] * len(PROMPTS) == [ledger.acceptance for ledger in ledgers]
+
+
+def test_a_causal_verifier_that_drafts_for_itself_keeps_everything():
+    """Invariant 1 in the view from the left, over the exact cache on both sides."""
+    parts = {"judge": Greedy(), "view": Causal(), "scope": Prefix(order="position")}
+    for seed in range(3):
+        nets = networks(seed, attention=AttentionPattern(kind="causal"), logit_shift=1)
+        verifier = alone(length=1, cache=BlockCausal())
+        draft = drafter("verifier", length=1, cache=BlockCausal())
+        _, _, ledgers = run(procedure(verifier, draft, resolve=ReplaceFirst(), **parts), nets)
+        assert [1.0] * len(PROMPTS) == [ledger.acceptance for ledger in ledgers]
+
+
+@given(COMPOSITIONS.filter(sound), st.integers(0, 3))
+def test_given_text_among_the_masks_never_changes(parts, seed):
+    """Invariant 7: what stands between masks from the start."""
+    nets = networks(seed)
+    mask_id = nets["verifier"].info.mask_id
+    texts = [[3, mask_id, 4, mask_id, mask_id, 9, mask_id], [mask_id, 5, mask_id, 2]]
+    canvas = Canvas.create(texts, 0, mask_id, infill=True)
+    given_BN, start_BN = canvas.given_BN, canvas.tokens_BN
+    sessions = {name: Session(network) for name, network in nets.items()}
+    for record in procedure(**parts).steps(Context(sessions, 3), canvas):
+        assert torch.equal(start_BN[given_BN], record.after_BN[given_BN])
+    assert not canvas.masked_BN.any()
 
 
 @given(COMPOSITIONS.filter(sound), st.integers(0, 3))

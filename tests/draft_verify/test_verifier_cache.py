@@ -12,21 +12,28 @@ from dlmkit.models.arch import AttentionPattern
 from dlmkit.need import Need
 from dlmkit.plan import Plan
 from dlmkit.session import Session
-from dlmkit_strategies.cache import BlockCausal
+from dlmkit_strategies.cache import BlockCausal, Dual, Prefix
 from dlmkit_strategies.draft_verify import (
+    AfterDraft,
+    BeforeDraft,
     Causal,
+    Elementwise,
+    EveryState,
     Greedy,
+    LeaveOneOut,
     NextToken,
     NgramTable,
-    Prefix,
+    OwnTopChain,
+    ReplaceAll,
     ReplaceFirst,
 )
+from dlmkit_strategies.draft_verify import Prefix as UpToFailure
 from tests.draft_verify.pieces import alone, drafter, networks, procedure, together
 
 BLOCKS = {"attention": AttentionPattern(kind="block-causal", block=4)}
 LEFT = {"attention": AttentionPattern(kind="causal"), "logit_shift": 1}
 GREEDY = {
-    "view": Causal(), "judge": Greedy(), "scope": Prefix(order="position"),
+    "view": Causal(), "judge": Greedy(), "scope": UpToFailure(order="position"),
     "resolve": ReplaceFirst(), "bonus": NextToken(),
 }  # fmt: skip
 CASES = {
@@ -73,6 +80,49 @@ def test_what_is_stored_is_what_a_fresh_pass_computes(case):
         for one, other in zip(contents(found), contents(expected), strict=True):
             assert torch.allclose(one[:, stored_BN], other[:, stored_BN], atol=1e-9)
     assert stored_BN.any()
+
+
+APPROXIMATE = [Dual(), Dual(before=2), Prefix(), Prefix(horizon=2)]
+VIEWS = [BeforeDraft(), AfterDraft(), LeaveOneOut(), EveryState()]
+
+
+@pytest.mark.parametrize("cache", APPROXIMATE, ids=str)
+@pytest.mark.parametrize("shift", [0, 1])
+def test_an_approximate_cache_decides_what_it_decides_without_drafts(cache, shift):
+    """Invariants 2 and 8 under the same cache: whoever drafts, in no more passes."""
+    verifier, nets = alone(cache=cache), networks(2, logit_shift=shift)
+    expected = together(verifier, nets)
+    for draft in (NgramTable(), OwnTopChain(), drafter(), drafter("verifier", cache=Dual())):
+        found = together(procedure(verifier, draft), nets)
+        assert expected.rows == found.rows
+        if draft != drafter("verifier", cache=Dual()):
+            counts = [each.executed["verifier"] for each in (expected, found)]
+            assert counts[1].forwards <= counts[0].forwards
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
+@pytest.mark.parametrize("cache", APPROXIMATE, ids=str)
+def test_an_approximate_cache_never_holds_what_was_sent_back(cache, view):
+    """What is stored is of the canvas as it stood when the row entered its block."""
+    nets, parts = networks(1), {"judge": Greedy(), "scope": Elementwise(), "resolve": ReplaceAll()}
+    pipeline = procedure(alone(cache=cache), drafter(), view=view, **parts)
+    canvas = Canvas.create([[3, 1, 4], [1, 5, 9, 2, 6]], 8, nets["verifier"].info.mask_id)
+    sessions = {name: Session(network) for name, network in nets.items()}
+    play = Play.begin(pipeline, Context(sessions, 0), canvas)
+    expected, seen = {}, 0
+    while play.goes_on():
+        renewing_B = play.verifier.renews_B(canvas, play.number).tolist()
+        text = fresh(nets["verifier"], canvas)
+        expected |= {row: contents(text) for row, renews in enumerate(renewing_B) if renews}
+        for _ in play.round():
+            store = play.verifier.stepper.session.store
+            for row, stored in expected.items():
+                filled_N = store.filled_BN[row]
+                for one, other in zip(contents(store), stored, strict=True):
+                    found, at_entry = one[:, row, filled_N], other[:, row, filled_N]
+                    assert torch.allclose(found, at_entry, atol=1e-9)
+                seen += int(filled_N.sum())
+    assert seen
 
 
 def fresh(network, canvas):

@@ -79,6 +79,10 @@ class BlockCausal(CachePolicy):
             )
         return 1 if attention.kind == "causal" else attention.block or 1
 
+    def confined(self) -> bool:
+        """Nothing after the block is seen, and what lies before it is decided."""
+        return True
+
     def provides(self) -> Literal["block", "some"]:
         """Nothing after the current block is computed."""
         return "block"

@@ -72,6 +72,10 @@ class CausalPrefix(CachePolicy):
         begin_B = view.block.start_B
         return between(view, begin_B.new_zeros(1), begin_B) & view.canvas.inside_BN
 
+    def confined(self) -> bool:
+        """Nothing after the block is seen, and what lies before it is stored."""
+        return self.store
+
     def provides(self) -> Literal["block"]:
         """Nothing after the current block is computed."""
         return "block"

@@ -36,6 +36,10 @@ class BlockCache(CachePolicy):
         """Stored keys and values miss the tokens decided since the rebuild."""
         return False
 
+    def forks(self) -> bool:
+        """Between rebuilds every state of the block reads the same."""
+        return True
+
     def _rebuilding(
         self, span_BN: Tensor, cached_BN: Tensor, view: View, width: int | None = None
     ) -> Plan:
@@ -103,3 +107,7 @@ class Dual(BlockCache):
         span_BN = between(view, begin_B, view.block.stop_B + self.after)
         width = max(self.before, view.info.logit_shift) + view.block.width + self.after
         return self._rebuilding(span_BN, view.canvas.inside_BN, view, width)
+
+    def confined(self) -> bool:
+        """Everything else waits for the next rebuild."""
+        return True

@@ -84,6 +84,10 @@ class SubBlock(BlockCausal):
         whole_B1 = (blind_B | (fresh_BN & view.canvas.inside_BN & ~draft_BN).any(dim=1))[:, None]
         return (fresh_BN & whole_B1) | (between(view, begin_B, stop_B) & ~whole_B1)
 
+    def confined(self) -> bool:
+        """Unless drafts of other sub-blocks are read."""
+        return not self.reuse
+
     def provides(self) -> Literal["some"]:
         """At times only the first position of a block."""
         return "some"

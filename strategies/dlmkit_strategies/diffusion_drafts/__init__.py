@@ -5,6 +5,6 @@ from __future__ import annotations
 from dlmkit_strategies.diffusion_drafts.best_path import BestPath
 from dlmkit_strategies.diffusion_drafts.lattice import Lattice
 from dlmkit_strategies.diffusion_drafts.left_to_right import LeftToRight
-from dlmkit_strategies.diffusion_drafts.mixture import Mixture
+from dlmkit_strategies.diffusion_drafts.mixture import CoupledMixture, Mixture
 
-__all__ = ["BestPath", "Lattice", "LeftToRight", "Mixture"]
+__all__ = ["BestPath", "CoupledMixture", "Lattice", "LeftToRight", "Mixture"]

@@ -6,6 +6,7 @@ Legend: B rows, E entries, V vocabulary.
 from __future__ import annotations
 
 import attrs
+from torch import Tensor
 
 from dlmkit.bounds import at_least, at_most
 from dlmkit.component import option
@@ -17,7 +18,7 @@ from dlmkit.draft_verify.verdict import Verdict
 from dlmkit.errors import StrategyError
 from dlmkit.need import Need
 
-__all__ = ["Mixture"]
+__all__ = ["CoupledMixture", "Mixture"]
 
 
 @attrs.frozen
@@ -42,18 +43,53 @@ class Mixture(Judge):
         Raises:
             StrategyError: the drafter has no distributions.
         """
+        best_BE = self._mixed(draft, evidence).argmax(dim=-1)
+        return Verdict(ok_BE=draft.token_BE == best_BE, token_BE=best_BE)
+
+    def _mixed(self, draft: Draft, evidence: Evidence) -> Tensor:
+        """Both laws, weighted, `mixed_BEV`."""
         logits_BEV = evidence.entry.logits_BPV
         assert logits_BEV is not None  # noqa: S101 - declared in `need`
         if draft.law_BEV is None:
             raise StrategyError(
-                "judge 'mixture' reads the drafter's distributions, and this drafter has none",
+                f"judge {self.name!r} reads the drafter's distributions, and this drafter has none",
                 hint="draft with model-steps, or use another judge",
             )
-        verifier_BEV = logits_BEV.double().log_softmax(dim=-1)
+        verifier_BEV = evidence.law_BEV
+        if verifier_BEV is None:
+            verifier_BEV = logits_BEV.double().log_softmax(dim=-1)
         drafter_BEV = draft.law_BEV.double().clamp_min(_LEAST)
-        mixed_BEV = self.share * drafter_BEV + (1 - self.share) * verifier_BEV.clamp_min(_LEAST)
-        best_BE = mixed_BEV.argmax(dim=-1)
-        return Verdict(ok_BE=draft.token_BE == best_BE, token_BE=best_BE)
+        return self.share * drafter_BEV + (1 - self.share) * verifier_BEV.clamp_min(_LEAST)
+
+
+@attrs.frozen
+class CoupledMixture(Mixture):
+    """Pass a guess that a draw from both laws mixed comes to with the noise of its own draw.
+
+    The guess is the largest of the drafter's log-probabilities plus Gumbel noise; here the same
+    noise is added to the mixture.  With share 1 everything passes, and the nearer the two laws,
+    the more does.
+    Source: adaptive parallel decoding (arXiv:2506.00413), the coupling of its paper.
+    """
+
+    name = "mixture-gumbel"
+    coupled = True
+
+    def judge(self, draft: Draft, evidence: Evidence, start: Round) -> Verdict:
+        """Draw from the mixture with each guess's own noise.
+
+        Raises:
+            StrategyError: the drafter has no distributions, or draws from them in another way.
+        """
+        mixed_BEV = self._mixed(draft, evidence)
+        if draft.noise_BEV is None:
+            raise StrategyError(
+                f"judge {self.name!r} reads the noise that guesses were drawn with, and this "
+                "drafter tells none",
+                hint="draft with model-steps and `sample: categorical`, or judge by `mixture`",
+            )
+        drawn_BE = (mixed_BEV + draft.noise_BEV).argmax(dim=-1)
+        return Verdict(ok_BE=draft.token_BE == drawn_BE, token_BE=drawn_BE)
 
 
 _LEAST = -1e9

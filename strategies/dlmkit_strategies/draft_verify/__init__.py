@@ -14,6 +14,7 @@ from dlmkit_strategies.draft_verify.judges import (
     AmongLikely,
     Greedy,
     Likely,
+    LikelyOrBest,
     Transition,
     Trust,
     Typical,
@@ -21,6 +22,7 @@ from dlmkit_strategies.draft_verify.judges import (
 from dlmkit_strategies.draft_verify.model_steps import ModelSteps
 from dlmkit_strategies.draft_verify.ngrams import NgramTable
 from dlmkit_strategies.draft_verify.own_chain import OwnTopChain
+from dlmkit_strategies.draft_verify.own_step import OwnStep
 from dlmkit_strategies.draft_verify.resolvers import (
     KeepAtLeastOne,
     Remask,
@@ -33,6 +35,7 @@ from dlmkit_strategies.draft_verify.schedules import (
     EveryBlocks,
     Fixed,
     GrowAndShrink,
+    MultiBlock,
     UntilUnsure,
 )
 from dlmkit_strategies.draft_verify.scopes import DeepestPath, Elementwise, Prefix
@@ -64,9 +67,12 @@ __all__ = [
     "KeepAtLeastOne",
     "LeaveOneOut",
     "Likely",
+    "LikelyOrBest",
     "ModelSteps",
+    "MultiBlock",
     "NextToken",
     "NgramTable",
+    "OwnStep",
     "OwnTopChain",
     "PointMass",
     "Prefix",

@@ -61,6 +61,11 @@ class _Panel(Judge):
         return any(member.laws for member in self.of)
 
     @property
+    def coupled(self) -> bool:  # type: ignore[override] # here it depends on the members
+        """Whether a member reads the noise that guesses were drawn with."""
+        return any(member.coupled for member in self.of)
+
+    @property
     def drawn(self) -> bool:  # type: ignore[override] # here it depends on the members
         """Whether a member takes guesses for drawn."""
         return any(member.drawn for member in self.of)

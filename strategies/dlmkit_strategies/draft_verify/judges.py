@@ -17,8 +17,18 @@ from dlmkit.draft_verify.roles import Judge
 from dlmkit.draft_verify.round import Round
 from dlmkit.draft_verify.verdict import Verdict
 from dlmkit.need import Need
+from dlmkit_strategies.kernels import top_n
 
-__all__ = ["Among", "AmongLikely", "Greedy", "Likely", "Transition", "Trust", "Typical"]
+__all__ = [
+    "Among",
+    "AmongLikely",
+    "Greedy",
+    "Likely",
+    "LikelyOrBest",
+    "Transition",
+    "Trust",
+    "Typical",
+]
 
 
 def _verdict(ok_BE: Tensor, evidence: Evidence) -> Verdict:
@@ -40,13 +50,20 @@ class Transition(Judge):
 
     def judge(self, draft: Draft, evidence: Evidence, start: Round) -> Verdict:
         """Compare whole canvases."""
-        states_BXN, parent_BD = evidence.look.tokens_BXN, draft.parent_BD + 1
-        parent_BDN = parent_BD[:, :, None].expand(-1, -1, states_BXN.shape[2])
-        reached_BDN = evidence.next_BXN.gather(1, parent_BDN)
-        same_BD = (reached_BDN == states_BXN[:, 1:]).all(dim=2)
+        state_BD = evidence.look.state_BD
+        assert state_BD is not None  # noqa: S101 - of views that show every state
+        parent_BD = draft.parent_BD + 1
+        from_BD = torch.nn.functional.pad(state_BD, (1, 0)).gather(1, parent_BD)
+        reached_BDN = _states(evidence.next_BXN, from_BD)
+        same_BD = (reached_BDN == _states(evidence.look.tokens_BXN, state_BD)).all(dim=2)
         # A state at which the verifier stops leads nowhere.
-        final_BX = torch.nn.functional.pad(evidence.ended_BX.gather(1, parent_BD), (1, 0))
+        final_BX = torch.nn.functional.pad(evidence.ended_BX.gather(1, from_BD), (1, 0))
         return _verdict(draft.of_nodes(same_BD & ~final_BX.gather(1, parent_BD)), evidence)
+
+
+def _states(values_BXN: Tensor, state_BD: Tensor) -> Tensor:
+    """The canvas of the state of each node, `[B, D, N]`."""
+    return values_BXN.gather(1, state_BD[..., None].expand(-1, -1, values_BXN.shape[2]))
 
 
 @attrs.frozen
@@ -82,6 +99,23 @@ class Likely(Judge):
     def judge(self, draft: Draft, evidence: Evidence, start: Round) -> Verdict:
         """Compare its probability with the threshold; above 1 nothing passes."""
         return _verdict(evidence.entry.logp_of(draft.token_BE).exp() >= self.threshold, evidence)
+
+
+@attrs.frozen
+class LikelyOrBest(Likely):
+    """Pass a guess that the verifier finds likely enough, and the likeliest one of a row anyway.
+
+    So of n guesses at most n - 1 are sent back; ties go to the lowest entry.
+    Source: WINO (arXiv:2507.18578), which takes back less than it has just revealed.
+    """
+
+    name = "conf-min1"
+
+    def judge(self, draft: Draft, evidence: Evidence, start: Round) -> Verdict:
+        """Compare with the threshold, and with each other."""
+        logp_BE = evidence.entry.logp_of(draft.token_BE)
+        best_BE = top_n(logp_BE, draft.valid_BE & evidence.rated_BE, 1)
+        return _verdict((logp_BE.exp() >= self.threshold) | best_BE, evidence)
 
 
 @attrs.frozen

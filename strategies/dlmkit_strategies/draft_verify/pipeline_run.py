@@ -49,6 +49,7 @@ class PipelineRun(DraftRun):
         session = setting.context.session(pipeline.model).sibling()
         seed = (setting.context.seed + OWN_NUMBERS) % SEED_LIMIT
         self.pipeline, self.session, self.laws = pipeline, session, setting.laws
+        self.noise = setting.noise
         need = Need(logits=setting.laws or recall > 0)
         self.stepper = Stepper(pipeline, session, seed, need)
         self.recall = recall
@@ -75,7 +76,9 @@ class PipelineRun(DraftRun):
                 prediction = reminded(prediction, view, self.told, self.recall, self.stepper.needs)
             outcome = self.stepper.decide(view, prediction, scratch)
             remembered = self.memory.values
+            remembered = self.memory.values
             self.memory.advance(outcome)
+            self.memory.rewind(remembered, ~view.live_B)  # rows that rest have seen nothing
             # A row that rests took no part in the pass, and will draft again.
             self.memory.rewind(remembered, ~view.live_B)
             self.mark = Mark.of(attrs.evolve(view, noise=first.noise)).where(view.live_B, self.mark)
@@ -119,6 +122,9 @@ class PipelineRun(DraftRun):
             laws_BPV = law_BPV
         if self.laws and law_BPV is None and outcome.prediction.logits_BPV is not None:
             laws_BPV = outcome.prediction.logits_BPV.double().log_softmax(dim=-1)
+        noise_BPV = None
+        if self.noise:
+            noise_BPV = self.pipeline.sample.noise(outcome.prediction, outcome.view)
         return Draft(
             position_BE=outcome.view.positions_BP.gather(1, order_BE),
             token_BE=tokens_BP.gather(1, order_BE),
@@ -127,6 +133,7 @@ class PipelineRun(DraftRun):
             parent_BD=torch.full_like(order_BE[:, :1], index - 1),
             logp_BE=logp_BP.double().gather(1, order_BE),
             law_BEV=None if laws_BPV is None else _taken(laws_BPV, order_BE),
+            noise_BEV=None if noise_BPV is None else _taken(noise_BPV, order_BE),
         )
 
 
@@ -137,6 +144,7 @@ def _taken(law_BPV: Tensor, order_BE: Tensor) -> Tensor:
 def _joined(steps: list[Draft]) -> Draft:
     """A chain of the steps' nodes."""
     laws = [step.law_BEV for step in steps if step.law_BEV is not None]
+    noises = [step.noise_BEV for step in steps if step.noise_BEV is not None]
     return Draft(
         position_BE=torch.cat([step.position_BE for step in steps], dim=1),
         token_BE=torch.cat([step.token_BE for step in steps], dim=1),
@@ -145,4 +153,5 @@ def _joined(steps: list[Draft]) -> Draft:
         parent_BD=torch.cat([step.parent_BD for step in steps], dim=1),
         logp_BE=torch.cat([step.logp_BE for step in steps if step.logp_BE is not None], dim=1),
         law_BEV=torch.cat(laws, dim=1) if laws else None,
+        noise_BEV=torch.cat(noises, dim=1) if noises else None,
     )

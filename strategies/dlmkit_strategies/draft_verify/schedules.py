@@ -6,6 +6,7 @@ Legend: B rows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import ceil
 from typing import Any
 
 import attrs
@@ -13,12 +14,13 @@ import torch
 from torch import Tensor
 
 from dlmkit.bounds import above, at_least, at_most
+from dlmkit.canvas import Canvas
 from dlmkit.component import option
 from dlmkit.draft_verify.roles import DraftSchedule
 from dlmkit.draft_verify.round import Round, RoundResult
 from dlmkit.outcome import Outcome
 
-__all__ = ["AdaptiveLength", "EveryBlocks", "Fixed", "GrowAndShrink", "UntilUnsure"]
+__all__ = ["AdaptiveLength", "EveryBlocks", "Fixed", "GrowAndShrink", "MultiBlock", "UntilUnsure"]
 
 _STEPS = "drafting steps in a round"
 
@@ -162,3 +164,47 @@ class EveryBlocks(DraftSchedule):
         begin_B = first_B - (first_B - canvas.start_B) % width
         within_BN = canvas.columns_N < (begin_B + self.blocks * width)[:, None]
         return (masked_BN & within_BN).any(dim=1)
+
+
+@attrs.frozen(kw_only=True)
+class MultiBlock(DraftSchedule):
+    """Draft to the end of the row's block, and beyond once most of the block is decided.
+
+    For drafters that guess from left to right, one position in each step.  Blocks are counted from
+    where the masks begin; the row's block is that of its last decided token.  A block more is begun
+    when `spawn` of the newest one is decided, as long as there are no more than `blocks`.
+    Source: Jacobi Forcing (arXiv:2512.14681), K and r.
+    """
+
+    name = "multiblock"
+
+    length: int = option(64, doc="tokens in a block", check=at_least(1))
+    blocks: int = option(2, doc="blocks that are drafted at once", check=at_least(1))
+    spawn: float = option(
+        0.85, doc="decided share of a block that begins the next", check=(above(0), at_most(1))
+    )
+
+    def start(self) -> float:
+        """One block."""
+        return self.length
+
+    def after(self, level_B: Tensor, result: RoundResult) -> Tensor:
+        """Positions from the first mask to the end of the newest block."""
+        canvas = result.round.canvas
+        before_B, first_B = (
+            _first_mask(each, canvas) for each in (result.before_BN, result.after_BN)
+        )
+        decided_B = (first_B - 1 - canvas.start_B).clamp_min(0)
+        own_B = canvas.start_B + (decided_B // self.length + 1) * self.length
+        newest_B = (before_B + level_B.long()).maximum(own_B)
+        enough = ceil(self.spawn * self.length)
+        begins_B = first_B - 1 - (newest_B - self.length) >= enough
+        most_B = own_B + (self.blocks - 1) * self.length
+        newest_B = torch.where(begins_B, newest_B + self.length, newest_B).minimum(most_B)
+        return (newest_B - first_B).clamp_min(0).to(level_B.dtype)
+
+
+def _first_mask(tokens_BN: Tensor, canvas: Canvas) -> Tensor:
+    """The first undecided position of each row; one beyond the end where there is none."""
+    masked_BN = tokens_BN == canvas.mask_id
+    return torch.where(masked_BN, canvas.columns_N, tokens_BN.shape[1]).amin(dim=1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import attrs
 import torch
 
+from dlmkit.component import option
 from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.roles import Look, Sight
 from dlmkit.draft_verify.round import Round
@@ -58,12 +59,19 @@ class AfterDraft(Sight):
 class LeaveOneOut(Sight):
     """The canvas with the whole draft, but each guess is rated by a query that does not see it.
 
-    One row with an extra query for each position of the block.
+    One row with an extra query, a shadow, for each guess.  With `block` every position of the
+    verifier's block has one, shadows see each other, and guesses beyond the block are not rated.
     Source: WINO (arXiv:2507.18578), its shadow block.
     """
 
     name = "loo"
     need = Need(shadow=True)
+
+    block: bool = option(False, doc="a shadow for every position of the block, as in WINO")
+
+    def region(self) -> bool:
+        """Guesses have their shadows wherever they stand."""
+        return not self.block
 
     def look(self, draft: Draft, start: Round) -> Look:
         """The drafted canvas, with shadows."""
@@ -72,6 +80,7 @@ class LeaveOneOut(Sight):
             tokens_BXN=tokens_BN[:, None],
             rates_BE=torch.zeros_like(draft.node_BE),
             entries="hidden",
+            whole_block=self.block,
         )
 
 

@@ -1,7 +1,9 @@
-"""Procedures in which one network drafts and checks its own next steps."""
+"""Drafters and procedures in which one network drafts and checks its own next steps."""
 
 from __future__ import annotations
 
 from dlmkit_strategies.self_speculation.free_dave import FreeDave
+from dlmkit_strategies.self_speculation.pruning import PruneByMean
+from dlmkit_strategies.self_speculation.rank_graph import RankGraph
 
-__all__ = ["FreeDave"]
+__all__ = ["FreeDave", "PruneByMean", "RankGraph"]

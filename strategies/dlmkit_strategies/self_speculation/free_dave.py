@@ -37,7 +37,13 @@ class FreeDave(Procedure):
     block is right by construction too; the published code looks at it unless it is a single token.
     With `exact` agreement the text is that of the pipeline alone, under the same cache; `subset`
     also accepts drafts that reveal less than the pipeline would have.
-    Source: FreeDave (arXiv:2510.00294), d; FreeDave++ with a threshold as the transfer rule.
+
+    With blocks `ahead`, drafts go on into the next blocks, one position at a time where the
+    transfer rule does not fix its steps, and the step after a state that completes the block is
+    decided by what was read there.  With the layout `columns` the states stand side by side in
+    one row, as tree attention lays them out.
+    Source: FreeDave (arXiv:2510.00294), d, eager acceptance and tree attention; FreeDave++ with a
+    threshold as the transfer rule.
     """
 
     name = "free-dave"
@@ -50,11 +56,16 @@ class FreeDave(Procedure):
     unseen: Literal["any", "single"] = option(
         "any", doc="last steps of a block that need no look: all, or those of a single token"
     )
+    ahead: int = option(0, doc="further blocks whose steps are drafted too", check=at_least(0))
+    layout: Literal["rows", "columns"] = option(
+        "rows", doc="whether a state is a row of the pass or part of one"
+    )
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         """Refuse pipelines with steps that cannot be taken on a draft."""
         pipeline = options["pipeline"]
+        yield from _misplaced(pipeline, options["ahead"], options["layout"])
         for slot in _ALONE:
             if getattr(pipeline, slot):
                 yield "pipeline", f"has `{slot}`, which drafted steps cannot follow", "leave it out"
@@ -75,3 +86,17 @@ class FreeDave(Procedure):
         play = Play.begin(self, context, canvas)
         while play.goes_on():
             yield play.round()
+
+
+def _misplaced(pipeline: Denoise, ahead: int, layout: str) -> Iterator[tuple[str, str, str]]:
+    """What a look at other blocks, or at several states in one row, asks of the cache."""
+    cache = pipeline.cache
+    if ahead and pipeline.blocks is None:
+        yield "ahead", "counts blocks, and the pipeline has none", "set blocks in the pipeline"
+    if ahead and cache is not None and not cache.exact():
+        message = f"drafts into blocks for which cache {cache.name!r} is rebuilt first"
+        yield "ahead", message, "leave it out, or use an exact cache such as block-causal"
+    if layout == "columns" and (cache is None or not cache.confined()):
+        what = "without a cache" if cache is None else f"with cache {cache.name!r}"
+        message = f"puts states side by side that share the rest of the text, which {what} changes"
+        yield "layout", message, "use `dual` or, on such models, `block-causal`; or `layout: rows`"

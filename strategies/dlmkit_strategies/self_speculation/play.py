@@ -16,12 +16,13 @@ from torch import Tensor
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.draft_verify.picking import either
-from dlmkit.draft_verify.stepper import Stepper
+from dlmkit.draft_verify.stepper import Mark, Stepper
 from dlmkit.memory import Memory
 from dlmkit.outcome import Outcome
 from dlmkit.prediction import Prediction
 from dlmkit.records import StepRecord
-from dlmkit.view import View
+from dlmkit.view import BlockSpan, View, window
+from dlmkit_strategies.kernels import top_n
 from dlmkit_strategies.self_speculation.chain import agreement, furthest
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ __all__ = ["Play"]
 class Play:
     """What changes while a pipeline checks its own steps.
 
-    `carried` is the prediction in hand, of rows in `holding_B`; of each row's block, `taken_B`
-    counts the steps, `passes_B` the passes, and `masks_B` the masks it had at first.
+    `carried` is the prediction in hand, of rows in `holding_B`; `past` is where each row's last
+    step was; `block` is that of the canvas, in which `passes_B` counts the passes.
     """
 
     pipeline: Denoise
@@ -44,10 +45,9 @@ class Play:
     memory: Memory
     canvas: Canvas
     rules: FreeDave
-    index_B: Tensor
-    taken_B: Tensor
+    past: Mark
+    block: BlockSpan
     passes_B: Tensor
-    masks_B: Tensor
     holding_B: Tensor
     carried: Prediction | None = None
     number: int = 0
@@ -62,16 +62,16 @@ class Play:
         """Lay everything out; nothing runs yet."""
         pipeline, zero_B = rules.pipeline, torch.zeros_like(canvas.start_B)
         session = context.session(pipeline.model)
+        nowhere = BlockSpan(start_B=zero_B, stop_B=zero_B, index_B=zero_B - 1, width=0)
         return cls(
             pipeline=pipeline,
             stepper=Stepper(pipeline, session, context.seed),
             memory=Memory(pipeline, canvas, session.info.vocab_size, layers=session.info.layers),
             canvas=canvas,
             rules=rules,
-            index_B=zero_B - 1,
-            taken_B=zero_B,
+            past=Mark.none(zero_B),
+            block=nowhere,
             passes_B=zero_B,
-            masks_B=zero_B,
             holding_B=torch.zeros_like(canvas.done_B),
         )
 
@@ -82,21 +82,25 @@ class Play:
     def round(self) -> StepRecord:
         """Draft, look at every draft in one pass, keep what agrees."""
         before_BN, view = self.canvas.tokens_BN, self._view()
-        states = self._drafted(view)
+        states, marks = self._drafted(view)
         view, predictions = self._looked_at(view, states)
         state_BXN = torch.stack([each.tokens_BN for each in states], dim=1)
-        targets = [
-            self._step(view, canvas, prediction, offset + self.holding_B.long())
-            for offset, (canvas, prediction) in enumerate(zip(states, predictions, strict=True))
+        steps = [
+            self._step(view, canvas, prediction, mark)
+            for canvas, prediction, mark in zip(states, predictions, marks, strict=True)
         ]
+        targets = [outcome for outcome, _ in steps]
         target_BXN = torch.stack([each.after_BN for each in targets], dim=1)
         agree_BXX = agreement(state_BXN, target_BXN, self.canvas.mask_id, self.rules.agreement)
         reached_B = torch.where(self.holding_B, furthest(agree_BXX), 0)
         self.carried = _row_by_row(predictions, reached_B)
-        self.taken_B = self.taken_B + torch.where(self.holding_B, reached_B + 1, 0)
         self.holding_B = view.live_B
         self._write(_chosen(state_BXN, reached_B))
+        self.past = _mark_of(marks, reached_B)
+        stood_BN = self.canvas.tokens_BN
         self._write_last_step(view, _chosen(target_BXN, reached_B))
+        stepped_B = (self.canvas.tokens_BN != stood_BN).any(dim=1)
+        self.past = _mark_of([mark for _, mark in steps], reached_B).where(stepped_B, self.past)
         self.passes_B = self.passes_B + 1
         outcome = attrs.evolve(targets[0], view=view, before_BN=before_BN)
         outcome = attrs.evolve(outcome, after_BN=self.canvas.tokens_BN)
@@ -108,44 +112,91 @@ class Play:
     def _view(self) -> View:
         """The view of the canvas; rows that enter a block have nothing in hand."""
         first = self.stepper.first(self.canvas, self.number, self.memory.values)
-        entered_B = first.block.index_B != self.index_B
-        self.index_B = first.block.index_B
-        self.taken_B = torch.where(entered_B, 0, self.taken_B)
+        entered_B = first.block.index_B != self.block.index_B
+        self.block = first.block
         self.passes_B = torch.where(entered_B, 0, self.passes_B)
-        self.masks_B = torch.where(entered_B, first.block_masks_B, self.masks_B)
         self.holding_B = self.holding_B & ~entered_B
         # To the cache, each pass is a step.
-        return attrs.evolve(first, block_step_B=self.passes_B, block_masks_B=self.masks_B)
+        masks_B = self.past.next(first).masks_B
+        view = attrs.evolve(first, block_step_B=self.passes_B, block_masks_B=masks_B)
+        return view if not self.rules.ahead else self._widened(view)
 
-    def _drafted(self, view: View) -> list[Canvas]:
-        """The next steps on the prediction in hand, without those that no row takes."""
+    def _widened(self, view: View) -> View:
+        """The view of the block and those ahead as one."""
+        width = view.block.width * (1 + self.rules.ahead)
+        stop_B = (view.block.start_B + width).minimum(view.canvas.length_B)
+        block = attrs.evolve(view.block, stop_B=stop_B, width=width)
+        columns = view.tokens_BN.shape[1]
+        positions_BP, inside_BP = window(view.block.start_B, stop_B, width, columns)
+        wide = attrs.evolve(view, block=block, open_BP=None, in_block_BP=None)
+        if view.positions_BP.shape[1] >= width:
+            return wide
+        return attrs.evolve(wide, positions_BP=positions_BP, inside_BP=inside_BP)
+
+    def _drafted(self, view: View) -> tuple[list[Canvas], list[Mark]]:
+        """The next steps on the prediction in hand, without those that no row takes.
+
+        Each comes with the place of the step that led to it.
+        """
         canvas = view.canvas
         if self.carried is None or not bool((self.holding_B & view.live_B).any()):
-            return [canvas]
-        states: list[Canvas] = []
-        for offset in range(self.rules.drafts):
-            outcome = self._step(view, states[-1] if states else canvas, self.carried, offset)
+            return [canvas], [self.past]
+        states, marks = [canvas], [self.past]
+        for _ in range(self.rules.drafts):
+            outcome, mark = self._step(view, states[-1], self.carried, marks[-1], drafting=True)
             twin = canvas.snapshot()
             kept_BN = self.holding_B[:, None]
             twin.tokens_BN = torch.where(kept_BN, outcome.after_BN, canvas.tokens_BN)
             states.append(twin)
+            marks.append(mark.where(self.holding_B, self.past))
+        states, marks = states[1:], marks[1:]
         new_X = [(a.tokens_BN != b.tokens_BN).any() for a, b in pairwise(states)]
         count = 1 + int(torch.stack(new_X).sum()) if new_X else 1
-        return states[:count]
+        return states[:count], marks[:count]
 
     def _step(
-        self, view: View, canvas: Canvas, prediction: Prediction, offset: Tensor | int
-    ) -> Outcome:
-        """The pipeline's step from a state of the block, on a copy of it."""
+        self,
+        view: View,
+        canvas: Canvas,
+        prediction: Prediction,
+        before: Mark,
+        *,
+        drafting: bool = False,
+    ) -> tuple[Outcome, Mark]:
+        """The pipeline's step from a state, on a copy of it, and where that is."""
         scratch = canvas.snapshot()
-        seen = attrs.evolve(view.after(scratch), block_step_B=self.taken_B + offset)
-        return self.stepper.decide(seen, prediction, scratch)
+        first = self.stepper.first(scratch, self.number, self.memory.values)
+        own, mark = self.stepper.view(first, before), before.next(first)
+        seen = attrs.evolve(
+            view.after(scratch),
+            noise=own.noise,
+            block=own.block,
+            block_step_B=own.block_step_B,
+            block_masks_B=own.block_masks_B,
+            in_block_BP=None,
+        )
+        outcome = self.stepper.decide(seen, prediction, scratch)
+        if drafting and self.rules.ahead and seen.steps_per_block is None:
+            outcome = self._one_by_one(outcome)
+        return outcome, mark
+
+    def _one_by_one(self, outcome: Outcome) -> Outcome:
+        """In later blocks, of which little is known yet, the most confident position only."""
+        best_BP = top_n(outcome.confidence_BP, outcome.commit_BP, 1)
+        best_BN = torch.zeros_like(outcome.before_BN)
+        best_BN = best_BN.scatter_add(1, outcome.view.positions_BP, best_BP.long()) > 0
+        later_B = outcome.view.block.index_B != self.block.index_B
+        after_BN = torch.where(best_BN, outcome.after_BN, outcome.before_BN)
+        after_BN = torch.where(later_B[:, None], after_BN, outcome.after_BN)
+        return attrs.evolve(outcome, after_BN=after_BN)
 
     def _looked_at(self, view: View, states: Sequence[Canvas]) -> tuple[View, list[Prediction]]:
         """One pass over all states, which share what is stored."""
-        forecast = self.pipeline.forecast()
-        return forecast.predict_states(
-            self.stepper.session, view, [each.tokens_BN for each in states]
+        return self.pipeline.forecast().predict_states(
+            self.stepper.session,
+            view,
+            [each.tokens_BN for each in states],
+            columns=self.rules.layout == "columns",
         )
 
     def _write(self, tokens_BN: Tensor) -> None:
@@ -155,18 +206,33 @@ class Play:
         self.canvas.commit(columns_BN, where_BN, tokens_BN, self.number)
 
     def _write_last_step(self, view: View, target_BN: Tensor) -> None:
-        """A step that completes the block needs no look at where it leads."""
-        masked_BP = target_BN.gather(1, view.positions_BP) == self.canvas.mask_id
-        left_B = (masked_BP & view.in_block_BP).any(dim=1)
+        """A step that completes the block needs no look at where it leads.
+
+        With blocks ahead, what counts is whether the state completes it: then the step leads on.
+        """
+        in_block_BP = view.positions_BP < self.block.stop_B[:, None]
+        in_block_BP = in_block_BP & view.in_block_BP
+        here_BP = self.canvas.masked_BN.gather(1, view.positions_BP) & in_block_BP
+        left_BP = (target_BN.gather(1, view.positions_BP) == self.canvas.mask_id) & in_block_BP
+        left_B = left_BP.any(dim=1)
         if self.rules.unseen == "single":
-            here_BP = self.canvas.masked_BN.gather(1, view.positions_BP) & view.in_block_BP
             left_B = left_B | (here_BP.sum(dim=1) > 1)
+        further_B = view.block.stop_B > self.block.stop_B
+        left_B = torch.where(further_B, here_BP.any(dim=1), left_B)
         self._write(torch.where(left_B[:, None], self.canvas.tokens_BN, target_BN))
 
 
 def _chosen(values_BXN: Tensor, index_B: Tensor) -> Tensor:
     index_B1N = index_B[:, None, None].expand(-1, 1, values_BXN.shape[2])
     return values_BXN.gather(1, index_B1N)[:, 0]
+
+
+def _mark_of(marks: Sequence[Mark], index_B: Tensor) -> Mark:
+    """Each row's mark with its number."""
+    found = marks[0]
+    for number, each in enumerate(marks[1:], 1):
+        found = each.where(index_B == number, found)
+    return found
 
 
 def _row_by_row(predictions: Sequence[Prediction], index_B: Tensor) -> Prediction:

@@ -15,6 +15,7 @@ from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.session import Session
 from dlmkit.spec import load_spec
+from dlmkit_strategies.draft_verify import Fixed, MultiBlock
 from dlmkit_strategies.jacobi import JacobiTail
 from dlmkit_strategies.jacobi.pool import NOTHING, Pool
 from tests.models.checkpoints import FIXTURES, loaded
@@ -98,8 +99,9 @@ def test_several_blocks_decode_as_the_published_code(case):
         pool=told["n_gram_pool_size"],
         drafts=tuple(map(tuple, case["initial_drafts"])),
     )
-    spec = load_spec("jacobi-forcing", [f"pipeline.schedule.steps={length * told['K']}"])
-    pipeline = attrs.evolve(spec.pipeline, draft=draft)
+    schedule = MultiBlock(length=length, blocks=told["K"], spawn=told["r"])
+    spec = load_spec("jacobi-forcing")
+    pipeline = attrs.evolve(spec.pipeline, draft=draft, schedule=schedule)
     found, passes = decoded(pipeline, case["prompt"], told["max_new_tokens"])
     assert case["output"] == found
     assert passes <= case["nfe"] or told["draft_source"].startswith("greedy")
@@ -122,13 +124,25 @@ def greedily():
 def test_the_text_is_that_of_greedy_decoding(length, blocks, spawn, pool, steps):
     """Whatever the blocks and the pool are, and no slower than a token a pass."""
     draft = JacobiTail(length=length, blocks=blocks, spawn=spawn, pool=pool)
-    spec = load_spec(
-        "jacobi-forcing", [f"pipeline.schedule.steps={steps}", "pipeline.verifier.stop=[]"]
-    )
+    spec = load_spec("jacobi-forcing", ["pipeline.verifier.stop=[]"])
     rows, passes = greedily()
-    found, taken = decoded(attrs.evolve(spec.pipeline, draft=draft), PROMPTS, 20)
+    pipeline = attrs.evolve(spec.pipeline, draft=draft, schedule=Fixed(steps=steps))
+    found, taken = decoded(pipeline, PROMPTS, 20)
     assert rows == found
     assert taken <= passes
+
+
+@pytest.mark.parametrize("spawn", [0.3, 0.85, 1.0])
+def test_the_schedule_drafts_as_far_as_two_blocks_of_the_drafter(spawn):
+    """Without it the drafter stops at the same places, so nothing changes."""
+    draft = JacobiTail(length=4, blocks=2, spawn=spawn)
+    spec = load_spec("jacobi-forcing", ["pipeline.verifier.stop=[]"])
+    schedules = (Fixed(steps=20), MultiBlock(length=4, blocks=2, spawn=spawn))
+    free, bound = (
+        decoded(attrs.evolve(spec.pipeline, draft=draft, schedule=each), PROMPTS, 20)
+        for each in schedules
+    )
+    assert free == bound
 
 
 def test_a_row_decodes_as_it_does_alone():
