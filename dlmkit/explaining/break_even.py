@@ -44,7 +44,7 @@ def break_even(procedure: DraftVerify, scales: Scales, gen_length: int) -> Break
     """Weigh the first round of a procedure; the verifier alone decides a step with each pass."""
     columns, steps = gen_length + PROMPT, max(int(procedure.schedule.start()), 1)
     rows = steps + 1 if procedure.view.steps else 1
-    fed = columns + steps if procedure.view.needs().shadow else columns
+    fed = columns + gen_length if procedure.view.needs().shadow else columns
     drafters = [part for part in parts(procedure.draft) if isinstance(part, Procedure)]
     drafting = sum(steps * scales.ratio(each.home(), (1, columns), columns) for each in drafters)
     verifying = scales.ratio(procedure.home(), (rows, fed), columns)

@@ -36,6 +36,7 @@ from dlmkit_strategies.draft_verify import (
     Fixed,
     Greedy,
     GrowAndShrink,
+    LeaveGuessOut,
     LeaveOneOut,
     Likely,
     MultiBlock,
@@ -61,7 +62,7 @@ from tests.draft_verify.evidence import one_round
 from tests.draft_verify.pieces import alone, drafter, networks, procedure, together
 
 GEN = 8
-VIEWS = [BeforeDraft(), AfterDraft(), LeaveOneOut(), LeaveOneOut(block=True), EveryState()]
+VIEWS = [BeforeDraft(), AfterDraft(), LeaveOneOut(), LeaveGuessOut(), EveryState()]
 VERIFIERS = [alone(), alone(cache=Dual()), alone(cache=PrefixCache())]
 JUDGES = [
     Greedy(), Likely(threshold=0.2), Trust(), Typical(), Divergence(threshold=1.0),

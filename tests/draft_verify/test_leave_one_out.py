@@ -1,4 +1,4 @@
-"""The view `loo`: a query of its own for each guess, and for nothing else."""
+"""The views `loo` and `loo-guesses`: a query of its own for each position, or each guess."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from dlmkit.need import Need
 from dlmkit.plan import Plan
 from dlmkit.session import Session
 from dlmkit.testing.conformance.decoding import GEN_LENGTH
-from dlmkit_strategies.draft_verify import Elementwise, Fixed, Greedy, LeaveOneOut
+from dlmkit_strategies.draft_verify import Elementwise, Fixed, Greedy, LeaveGuessOut, LeaveOneOut
 from tests.draft_verify.evidence import one_round
 from tests.draft_verify.pieces import networks, procedure, together
+
+
+def _view(whole_block):
+    return LeaveOneOut() if whole_block else LeaveGuessOut()
 
 
 def every_shadow(draft, evidence, *, meet):
@@ -34,7 +38,7 @@ def every_shadow(draft, evidence, *, meet):
 def test_a_guess_is_rated_by_its_shadow(whole_block):
     """Whether only guesses have one, or all positions of the block, as in WINO."""
     for seed in range(3):
-        draft, evidence, _ = one_round(seed, LeaveOneOut(block=whole_block))
+        draft, evidence, _ = one_round(seed, _view(whole_block))
         expected = every_shadow(draft, evidence, meet=whole_block)
         found = evidence.entry.logits_BPV
         assert torch.allclose(expected, found, rtol=0, atol=1e-9)
@@ -45,7 +49,7 @@ def test_only_guesses_cost_a_position():
     parts = {"judge": Greedy(), "scope": Elementwise(), "schedule": Fixed(steps=1), "bonus": None}
     fed = {}
     for whole_block in (False, True):
-        pipeline = procedure(view=LeaveOneOut(block=whole_block), **parts)
+        pipeline = procedure(view=_view(whole_block), **parts)
         counts = together(pipeline, networks(1), prompts=[[3, 1, 4]]).executed["verifier"]
         fed[whole_block] = counts.fed_positions / counts.forwards
     columns = len([3, 1, 4]) + GEN_LENGTH

@@ -26,7 +26,7 @@ def drafting(threshold):
     return procedure(
         alone(transfer=RULE),
         OwnStep(),
-        view=LeaveOneOut(block=True),
+        view=LeaveOneOut(),
         judge=LikelyOrBest(threshold=threshold),
         scope=Elementwise(),
         resolve=Remask(),

@@ -44,6 +44,7 @@ from dlmkit_strategies.draft_verify.sights import (
     BeforeDraft,
     Causal,
     EveryState,
+    LeaveGuessOut,
     LeaveOneOut,
 )
 
@@ -65,6 +66,7 @@ __all__ = [
     "Greedy",
     "GrowAndShrink",
     "KeepAtLeastOne",
+    "LeaveGuessOut",
     "LeaveOneOut",
     "Likely",
     "LikelyOrBest",

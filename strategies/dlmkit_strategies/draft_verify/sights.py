@@ -8,13 +8,12 @@ from __future__ import annotations
 import attrs
 import torch
 
-from dlmkit.component import option
 from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.roles import Look, Sight
 from dlmkit.draft_verify.round import Round
 from dlmkit.need import Need
 
-__all__ = ["AfterDraft", "BeforeDraft", "Causal", "EveryState", "LeaveOneOut"]
+__all__ = ["AfterDraft", "BeforeDraft", "Causal", "EveryState", "LeaveGuessOut", "LeaveOneOut"]
 
 
 @attrs.frozen
@@ -59,29 +58,46 @@ class AfterDraft(Sight):
 class LeaveOneOut(Sight):
     """The canvas with the whole draft, but each guess is rated by a query that does not see it.
 
-    One row with an extra query, a shadow, for each guess.  With `block` every position of the
-    verifier's block has one, shadows see each other, and guesses beyond the block are not rated.
+    One row with an extra query, a shadow, for each position of the verifier's block; shadows see
+    each other, and guesses beyond the block are not rated.
     Source: WINO (arXiv:2507.18578), its shadow block.
     """
 
     name = "loo"
     need = Need(shadow=True)
 
-    block: bool = option(False, doc="a shadow for every position of the block, as in WINO")
-
     def region(self) -> bool:
-        """Guesses have their shadows wherever they stand."""
-        return not self.block
+        """The block alone has shadows."""
+        return False
 
     def look(self, draft: Draft, start: Round) -> Look:
         """The drafted canvas, with shadows."""
-        tokens_BN = draft.written(start.canvas, draft.valid_BE)
-        return Look(
-            tokens_BXN=tokens_BN[:, None],
-            rates_BE=torch.zeros_like(draft.node_BE),
-            entries="hidden",
-            whole_block=self.block,
-        )
+        return _hidden(draft, start, whole_block=True)
+
+
+@attrs.frozen
+class LeaveGuessOut(Sight):
+    """As `loo`, but only guesses have shadows, wherever they stand, and each is by itself.
+
+    One row with an extra query for each guess.  What a shadow says does not hang on the others.
+    Source: dlmkit, after the shadow block of WINO (arXiv:2507.18578).
+    """
+
+    name = "loo-guesses"
+    need = Need(shadow=True)
+
+    def look(self, draft: Draft, start: Round) -> Look:
+        """The drafted canvas, with a shadow for each guess."""
+        return _hidden(draft, start, whole_block=False)
+
+
+def _hidden(draft: Draft, start: Round, *, whole_block: bool) -> Look:
+    return Look(
+        tokens_BXN=draft.written(start.canvas, draft.valid_BE)[:, None],
+        rates_BE=torch.zeros_like(draft.node_BE),
+        entries="hidden",
+        whole_block=whole_block,
+    )
 
 
 @attrs.frozen

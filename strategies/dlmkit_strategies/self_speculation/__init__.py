@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dlmkit_strategies.self_speculation.free_dave import FreeDave
+from dlmkit_strategies.self_speculation.free_dave import FreeDave, WideFreeDave
 from dlmkit_strategies.self_speculation.pruning import PruneByMean
 from dlmkit_strategies.self_speculation.rank_graph import RankGraph
 
-__all__ = ["FreeDave", "PruneByMean", "RankGraph"]
+__all__ = ["FreeDave", "PruneByMean", "RankGraph", "WideFreeDave"]

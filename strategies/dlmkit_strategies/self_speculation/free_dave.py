@@ -6,7 +6,7 @@ Legend: B rows, N canvas positions, X states.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import attrs
 
@@ -20,7 +20,7 @@ from dlmkit.records import StepRecord
 from dlmkit.roles import CachePolicy, Procedure, Strategy
 from dlmkit_strategies.self_speculation.play import Play
 
-__all__ = ["FreeDave"]
+__all__ = ["FreeDave", "WideFreeDave"]
 
 _ALONE = ("inputs", "guide", "revise", "length", "stop")
 """Slots of a pipeline whose steps cannot be taken on a draft."""
@@ -37,16 +37,12 @@ class FreeDave(Procedure):
     block is right by construction too; the published code looks at it unless it is a single token.
     With `exact` agreement the text is that of the pipeline alone, under the same cache; `subset`
     also accepts drafts that reveal less than the pipeline would have.
-
-    With blocks `ahead`, drafts go on into the next blocks, one position at a time where the
-    transfer rule does not fix its steps, and the step after a state that completes the block is
-    decided by what was read there.  With the layout `columns` the states stand side by side in
-    one row, as tree attention lays them out.
-    Source: FreeDave (arXiv:2510.00294), d, eager acceptance and tree attention; FreeDave++ with a
-    threshold as the transfer rule.
+    Source: FreeDave (arXiv:2510.00294), d; FreeDave++ with a threshold as the transfer rule.
     """
 
     name = "free-dave"
+    ahead: ClassVar[int] = 0
+    layout: ClassVar[Literal["rows", "columns"]] = "rows"
 
     pipeline: Denoise = option(doc="the pipeline whose steps are drafted and checked")
     drafts: int = option(4, doc="steps that are drafted at once", check=at_least(1))
@@ -56,16 +52,11 @@ class FreeDave(Procedure):
     unseen: Literal["any", "single"] = option(
         "any", doc="last steps of a block that need no look: all, or those of a single token"
     )
-    ahead: int = option(0, doc="further blocks whose steps are drafted too", check=at_least(0))
-    layout: Literal["rows", "columns"] = option(
-        "rows", doc="whether a state is a row of the pass or part of one"
-    )
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         """Refuse pipelines with steps that cannot be taken on a draft."""
         pipeline = options["pipeline"]
-        yield from _misplaced(pipeline, options["ahead"], options["layout"])
         for slot in _ALONE:
             if getattr(pipeline, slot):
                 yield "pipeline", f"has `{slot}`, which drafted steps cannot follow", "leave it out"
@@ -86,6 +77,33 @@ class FreeDave(Procedure):
         play = Play.begin(self, context, canvas)
         while play.goes_on():
             yield play.round()
+
+
+@attrs.frozen(kw_only=True)
+class WideFreeDave(FreeDave):
+    """FreeDave whose drafts go on beyond the block, or stand side by side in one row.
+
+    With blocks `ahead`, drafts go on into the next blocks, one position at a time where the
+    transfer rule does not fix its steps, and the step after a state that completes the block is
+    decided by what was read there.  With the layout `columns` the states stand side by side in
+    one row, as tree attention lays them out; they decide what rows decide.
+    Source: FreeDave (arXiv:2510.00294), eager acceptance and tree attention.
+    """
+
+    name = "free-dave-wide"
+
+    ahead: int = option(  # type: ignore[misc] # fixed in the narrow form
+        0, doc="further blocks whose steps are drafted too", check=at_least(0)
+    )
+    layout: Literal["rows", "columns"] = option(  # type: ignore[misc] # fixed in the narrow form
+        "rows", doc="whether a state is a row of the pass or part of one"
+    )
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """Refuse also what a cache would have to do while states are looked at."""
+        yield from super().check_options(options)
+        yield from _misplaced(options["pipeline"], options["ahead"], options["layout"])
 
 
 def _misplaced(pipeline: Denoise, ahead: int, layout: str) -> Iterator[tuple[str, str, str]]:

@@ -21,10 +21,11 @@ from dlmkit_strategies.blocks import FixedBlocks
 from dlmkit_strategies.cache import BlockCausal, Dual, Prefix
 from dlmkit_strategies.confidence import Probability
 from dlmkit_strategies.sample import Greedy
-from dlmkit_strategies.self_speculation import FreeDave
+from dlmkit_strategies.self_speculation import FreeDave, WideFreeDave
 from dlmkit_strategies.self_speculation.chain import agreement, furthest
 from dlmkit_strategies.transfer import Quota, Threshold, TopK
 
+WIDE = ["pipeline.use=free-dave-wide", "pipeline.layout=columns"]
 FIXTURES = Path(__file__).parents[3].parent / "shared/fixtures"
 BLOCKS = AttentionPattern(kind="block-causal", block=4)
 CACHES = [(None, None), (Dual(), None), (Prefix(), None), (BlockCausal(), BLOCKS)]
@@ -73,7 +74,7 @@ def test_drafts_beyond_the_block_change_nothing(drafts, ahead, transfer):
     """With an exact cache, and with none, whose rows of the next block are true once it is next."""
     for cache, attention in ((BlockCausal(), BLOCKS), (None, None)):
         networks, pipeline = {"main": toy_network(attention=attention)}, static(cache, transfer)
-        procedure = FreeDave(pipeline=pipeline, drafts=drafts, ahead=ahead)
+        procedure = WideFreeDave(pipeline=pipeline, drafts=drafts, ahead=ahead)
         for number, prompt in enumerate(PROMPTS):
             alone = decode(pipeline, networks, [prompt], first_sample=number)
             found = decode(procedure, networks, [prompt], first_sample=number)
@@ -87,7 +88,7 @@ def test_columns_say_what_rows_say(cache, attention, agreement):
     """Tree attention: the same commits in as many passes of one row."""
     networks, pipeline = {"main": toy_network(attention=attention)}, static(cache, TRANSFERS[3])
     rows, columns = (
-        decode(FreeDave(pipeline=pipeline, layout=layout, agreement=agreement), networks)
+        decode(WideFreeDave(pipeline=pipeline, layout=layout, agreement=agreement), networks)
         for layout in ("rows", "columns")
     )
     assert rows.trace == columns.trace
@@ -137,7 +138,6 @@ def test_a_subset_reveals_no_more_than_the_step():
         ("pipeline.pipeline.transfer=runners-up", "which remembers earlier steps"),
         ("pipeline.pipeline.cache=dllm-cache", "whose layers go on from a single draft"),
         ("pipeline.pipeline.cache=elastic-cache", "whose layers go on from a single draft"),
-        ("pipeline.ahead=1", "drafts into blocks for which cache 'dual' is rebuilt first"),
     ],
 )
 def test_pipelines_that_drafts_cannot_follow_are_refused(change, message):
@@ -146,11 +146,17 @@ def test_pipelines_that_drafts_cannot_follow_are_refused(change, message):
         load_spec("free-dave", [change])
 
 
+def test_blocks_that_a_cache_would_rebuild_are_not_drafted_ahead():
+    """The next block's rows are not what that cache will read."""
+    with pytest.raises(SpecError, match="for which cache 'dual' is rebuilt first"):
+        load_spec("free-dave", ["pipeline.use=free-dave-wide", "pipeline.ahead=1"])
+
+
 @pytest.mark.parametrize("cache", ["null", "prefix"])
 def test_columns_need_a_text_that_stands_still_around_the_block(cache):
     """Invariant 15: columns of a network that sees everything, and nothing frozen behind them."""
     with pytest.raises(SpecError, match="share the rest of the text") as caught:
-        load_spec("free-dave", ["pipeline.layout=columns", f"pipeline.pipeline.cache={cache}"])
+        load_spec("free-dave", [*WIDE, f"pipeline.pipeline.cache={cache}"])
     (problem,) = caught.value.problems
     assert problem.hint.startswith("use `dual`")
 
@@ -161,8 +167,8 @@ def cases():
     yield from conformance_cases(
         FreeDave(pipeline=attrs.evolve(pipeline, cache=None), agreement="subset", unseen="single")
     )
-    yield from conformance_cases(FreeDave(pipeline=pipeline, layout="columns"))
-    yield from conformance_cases(FreeDave(pipeline=attrs.evolve(pipeline, cache=None), ahead=1))
+    yield from conformance_cases(WideFreeDave(pipeline=pipeline, layout="columns"))
+    yield from conformance_cases(WideFreeDave(pipeline=attrs.evolve(pipeline, cache=None), ahead=1))
 
 
 @pytest.mark.parametrize("case", list(cases()), ids=str)
