@@ -99,7 +99,7 @@ def test_several_blocks_decode_as_the_published_code(case):
         pool=told["n_gram_pool_size"],
         drafts=tuple(map(tuple, case["initial_drafts"])),
     )
-    schedule = MultiBlock(length=length, blocks=told["K"], spawn=told["r"])
+    schedule = Fixed(steps=length * told["K"])
     spec = load_spec("jacobi-forcing")
     pipeline = attrs.evolve(spec.pipeline, draft=draft, schedule=schedule)
     found, passes = decoded(pipeline, case["prompt"], told["max_new_tokens"])
