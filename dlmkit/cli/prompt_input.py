@@ -41,7 +41,8 @@ def read_prompts(arguments: Sequence[str], file: Path | None) -> list[str]:
     if arguments:
         return list(arguments)
     if _is_fed(sys.stdin):
-        return parse_prompts(_read_standard_input(), "standard input")
+        prompts = parse_prompts(_read_standard_input(), "standard input")
+        return _demand(prompts, "the file at standard input") if _is_file(sys.stdin) else prompts
     return []
 
 
@@ -108,3 +109,11 @@ def _is_fed(stream: TextIO | None) -> bool:
     except OSError:
         return not stream.isatty()
     return not stat.S_ISCHR(mode)
+
+
+def _is_file(stream: TextIO) -> bool:
+    """Whether a file was redirected in; a pipe may be left empty by whoever started the program."""
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except OSError:
+        return False

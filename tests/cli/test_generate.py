@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from dlmkit.cli.main import main
-from dlmkit.cli.prompt_input import SAMPLE
+from dlmkit.cli.prompt_input import SAMPLE, read_prompts
 from dlmkit.engines.torch_network import TorchNetwork
+from dlmkit.errors import RequestError
 from dlmkit.traces import read_trace
 from dlmkit_export.runtime.engine import OnnxRuntimeEngine
 
@@ -288,3 +289,13 @@ def test_help_does_not_import_torch():
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert 0 == result.returncode
     assert b"--pipeline" in result.stdout
+
+
+@pytest.mark.parametrize("text", ["", " \n\n"])
+def test_an_empty_file_at_standard_input_is_refused(text, tmp_path, monkeypatch):
+    """As one given with --file is; a sample is decoded only where nothing was given."""
+    (tmp_path / "prompts.txt").write_text(text)
+    with (tmp_path / "prompts.txt").open() as file:
+        monkeypatch.setattr("sys.stdin", file)
+        with pytest.raises(RequestError, match="the file at standard input holds no prompt"):
+            read_prompts([], None)

@@ -186,6 +186,6 @@ def test_cuda_reports_out_of_memory():
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     network = loaded("llada", device="cuda", dtype="float32").network
-    ids_BQ = torch.zeros(2**22, 256, dtype=torch.int64, device="cuda")
+    ids_BQ = torch.zeros(1, 256, dtype=torch.int64, device="cuda").expand(2**22, -1)
     with pytest.raises(EngineError, match="out of memory on cuda"):
         feed(network, ids_BQ, LOGITS)
