@@ -108,8 +108,9 @@ class Session:
         The plan's shadows are predicted in `Prediction.shadow`; a `mixture` is fed to all variants.
 
         Raises:
-            EngineError: in a checked session, a required position (None: any wanted one) is not
-                among the fed ones, or the plan reads what was never stored.
+            EngineError: the first pass predicts no numbers; or, in a checked session, a required
+                position (None: any wanted one) is not among the fed ones, or the plan reads what
+                was never stored.
         """
         plan, repeat = self.kept.of("trimmed", (plan,), plan.trimmed), len(variants)
         ids_BN = torch.cat(list(variants)) if repeat > 1 else variants[0]
@@ -142,6 +143,8 @@ class Session:
             need = attrs.evolve(need, current=True)
         self._refuse_unable(need)
         output = self.network.forward(inputs, need)
+        if not self.counts.forwards:
+            _refuse_no_numbers(output)
         rows, fed = inputs.ids_BQ.shape
         work = rows * fed if output.computed is None else output.computed
         self._account.counts = self.counts.plus(rows=rows, fed=work)
@@ -362,6 +365,15 @@ class Session:
 
 _MOST_MASKED = 1 - 1e-3
 """Share of masks at the end of log-linear noise (SEDD, MDLM), which keeps its level finite."""
+
+
+def _refuse_no_numbers(output: NetworkOutput) -> None:
+    if not bool(output.pack.lse_BP.isfinite().all()):
+        raise EngineError(
+            "the network predicts NaN or infinite values instead of probabilities",
+            hint="its weights may be damaged (download them again), or the number format may be "
+            "too narrow for them (try --dtype float32)",
+        )
 
 
 def _repeat(x: Tensor, times: int) -> Tensor:

@@ -12,6 +12,8 @@ from dlmkit.testing.host_reads import reads_by_step
 from dlmkit.testing.toy import toy_network
 
 LIVE, BLOCK_FILLED, PROGRESS, WIDTH = "__bool__", "equal", "equal", "tolist"
+NUMBERS = "__bool__"
+"""Whether the first pass predicts any."""
 USUAL = [BLOCK_FILLED, PROGRESS]
 """Is a block filled, and did every row move on; where no block is filled something is left."""
 
@@ -38,7 +40,7 @@ def test_steps_inside_a_block_read_two_flags(preset, option, at_block_start):
     """Where a row enters a block: also whether anything is left, and the width of its pass."""
     steps = reads(preset, option)
     assert [USUAL] * 6 == [*steps[1:4], *steps[5:8]]
-    assert sorted([LIVE, PROGRESS, *at_block_start]) == sorted(steps[0])
+    assert sorted([LIVE, NUMBERS, PROGRESS, *at_block_start]) == sorted(steps[0])
     assert sorted([LIVE, *USUAL, *at_block_start]) == sorted(steps[4])
 
 

@@ -221,3 +221,17 @@ def test_variants_run_as_rows_of_one_pass(session, canvas):
     assert (1, 4) == (session.counts.forwards, session.counts.rows)
     assert close(full(Session(session.network), canvas), both[0].logits_BPV)
     assert close(full(Session(session.network), turned), both[1].logits_BPV)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_predictions_that_are_no_numbers_are_refused(value):
+    """In the first pass, whatever the cause: nothing that follows could be right."""
+    network = toy_network()
+    with torch.no_grad():
+        network.decoder.model.norm.weight.fill_(value)
+    canvas = canvas_of([3, 1, 4])
+    with pytest.raises(EngineError, match="predicts NaN or infinite values") as caught:
+        Session(network).predict(
+            [canvas.tokens_BN], canvas, everywhere(canvas), Plan.full(canvas.tokens_BN), Need()
+        )
+    assert "--dtype float32" in caught.value.hint
