@@ -85,9 +85,10 @@ def _decodes_a_row_as_it_does_alone(strategy: Any) -> None:
 
 
 def _keeps_its_tensors_on_one_device(strategy: Any) -> None:
+    networks = toy_networks_for(strategy)  # loaded before: they lie where the canvas does
     with strays() as found:
         for pipeline in pipelines(strategy):
-            decode(pipeline, toy_networks_for(strategy))
+            decode(pipeline, networks)
     refuse_strays(found)
 
 
