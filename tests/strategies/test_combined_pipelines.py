@@ -35,6 +35,11 @@ def threshold_or_two(share: Share, progress: float) -> list[int]:
     return [*over(share, 0.2), *surest(share, 2)]
 
 
+def threshold_or_best(share: Share, progress: float) -> list[int]:
+    """Whatever reaches the threshold, and the best."""
+    return [*over(share, 0.3), *surest(share, 1)]
+
+
 def both(share: Share, progress: float) -> list[int]:
     """Of the two best those that reach the threshold, else the best."""
     return [each for each in surest(share, 2) if share[each] >= 0.25] or surest(share, 1)
@@ -58,6 +63,7 @@ STAGES = WhenTransfer(
     ),
 )
 TRANSFERS = [
+    (Threshold(threshold=0.3) | TopK(k=1), threshold_or_best),
     (Threshold(threshold=0.2) | TopK(k=2), threshold_or_two),
     (Threshold(threshold=0.25) & TopK(k=2), both),
     (STAGES, by_progress),
