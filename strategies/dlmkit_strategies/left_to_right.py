@@ -1,4 +1,4 @@
-"""Preference for what comes first: a score that falls with distance, a run without gaps.
+"""Preference for what comes first: a score that falls with distance, a run, a first token.
 
 Legend: B rows, P window positions.
 """
@@ -17,7 +17,7 @@ from dlmkit.roles import ConfidenceScorer, ScoreSpace, TransferRule
 from dlmkit.schedules import Schedule, value_at
 from dlmkit.view import View
 
-__all__ = ["LeadingRun", "Nearer"]
+__all__ = ["FirstAlone", "LeadingRun", "Nearer"]
 
 
 @attrs.frozen
@@ -75,3 +75,35 @@ class LeadingRun(TransferRule):
         first_BP = view.eligible_BP.cumsum(dim=1) == 1
         run_BP = (unsure_BP & ~first_BP).cumsum(dim=1) == 0
         return run_BP & view.eligible_BP
+
+
+@attrs.frozen
+class FirstAlone(TransferRule):
+    """The first position of a block in a row's first step there, then what another rule selects.
+
+    However unsure it is; a row whose block begins with a token follows the other rule at once.
+    Source: Fast-dLLM (arXiv:2505.22618), Dream with a cache, as published.
+    """
+
+    name = "first-alone"
+
+    of: TransferRule = option(doc="the rule of all later steps")
+
+    def select(self, confidence_BP: Tensor, view: View) -> Tensor:
+        """One position in rows that enter a block."""
+        first_BP = (view.positions_BP == view.block.start_B[:, None]) & view.eligible_BP
+        entering_B1 = (view.block_step_B == 0)[:, None] & first_BP.any(dim=1, keepdim=True)
+        return torch.where(entering_B1, first_BP, self.of.select(confidence_BP, view))
+
+    @property
+    def may_wait(self) -> bool:  # type: ignore[override] # here it depends on the other rule
+        """Whether the other rule may."""
+        return self.of.may_wait
+
+    def steps_per_block(self, width: int) -> int | None:
+        """Those of a rule that may wait, which decides everything by then; else not fixed."""
+        return self.of.steps_per_block(width) if self.may_wait else None
+
+    def score_spaces(self) -> frozenset[ScoreSpace]:
+        """Those of the other rule."""
+        return self.of.score_spaces()

@@ -37,3 +37,14 @@ def test_every_reference_decode_agrees(sampler: str) -> None:
     cases = read_cases([FIXTURES / f"traces/{sampler}.jsonl"])
     tally = run_cases(cases, load_sampler_map(), Networks(FIXTURES)).sound[sampler]
     assert (SAMPLERS[sampler], {}) == (tally.passed, tally.misses)
+
+
+@pytest.mark.slow
+def test_dream_over_a_cache_agrees_with_its_forced_first_tokens() -> None:
+    """Every fourth decode of a sampler whose published loop is reproduced, oddity included."""
+    if not FIXTURES.is_dir():
+        pytest.skip(f"the reference decodes are not in {FIXTURES}")
+    cases = read_cases([FIXTURES / "traces/fastdllm_dream_block.jsonl"])[::4]
+    report = run_cases(cases, load_sampler_map(), Networks(FIXTURES), parity=True)
+    tally = report.quirk["fastdllm_dream_block"]
+    assert (11, {}) == (tally.passed, tally.misses)

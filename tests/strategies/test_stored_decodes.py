@@ -66,3 +66,16 @@ def test_fast_dllm_for_dream_reproduces_the_stored_decode(stored, threshold):
     document = load_spec("fast-dllm-dream", options)
     rows, _, _ = run(document.pipeline, network, arrays["prompt"].tolist(), 32)
     assert arrays[f"out_fd_confthr{threshold}_steps32"].tolist() == rows
+
+
+@pytest.mark.parametrize("cache", ["prefix", "dual"])
+@pytest.mark.parametrize("threshold", ["05", "09"])
+def test_fast_dllm_for_dream_over_a_cache_reproduces_the_stored_decode(stored, threshold, cache):
+    """The first token of each block is decided by the whole pass, however unsure it is."""
+    network, arrays = stored["dream"]
+    options = ["gen_length=32", "pipeline.blocks.length=8"]
+    options.append(f"pipeline.transfer.of.threshold={int(threshold) / 10}")
+    options.append(f"pipeline.cache={{use: {cache}, lead: false}}")
+    document = load_spec("fast-dllm-dream-code", options)
+    rows, _, _ = run(document.pipeline, network, arrays["prompt"].tolist(), 32)
+    assert arrays[f"out_fd_block8_{cache}_thr{threshold}"].tolist() == rows
