@@ -69,3 +69,9 @@ def test_shadows_beside_a_cache_of_layers_are_refused():
     assert "cannot do layer by layer" in refusal(*wino, cached)
     assert "cannot do layer by layer" in refusal(*wino, "pipeline.cache=sparse")
     assert load_spec("llada", [*wino, "pipeline.cache=prompt"])
+
+
+def test_what_differs_by_layer_is_not_led_by_another_policy():
+    """The plan that is made anew would forget it."""
+    text = refusal("pipeline.cache={use: leadless, of: sparse}")
+    assert "cache 'sparse' has layers that differ, which is lost here" in text

@@ -75,7 +75,7 @@ def test_fast_dllm_for_dream_over_a_cache_reproduces_the_stored_decode(stored, t
     network, arrays = stored["dream"]
     options = ["gen_length=32", "pipeline.blocks.length=8"]
     options.append(f"pipeline.transfer.of.threshold={int(threshold) / 10}")
-    options.append(f"pipeline.cache={{use: {cache}, lead: false}}")
+    options.append(f"pipeline.cache={{use: leadless, of: {cache}}}")
     document = load_spec("fast-dllm-dream-code", options)
     rows, _, _ = run(document.pipeline, network, arrays["prompt"].tolist(), 32)
     assert arrays[f"out_fd_block8_{cache}_thr{threshold}"].tolist() == rows

@@ -8,6 +8,7 @@ from dlmkit_strategies.cache.elastic import ElasticCache
 from dlmkit_strategies.cache.feature import FeatureCache
 from dlmkit_strategies.cache.free import FreeCache
 from dlmkit_strategies.cache.greedy import DelayedGreedy
+from dlmkit_strategies.cache.leadless import Leadless
 from dlmkit_strategies.cache.prompt import Prompt
 from dlmkit_strategies.cache.recap import Recap
 from dlmkit_strategies.cache.refresh import Refresh
@@ -25,6 +26,7 @@ __all__ = [
     "ElasticCache",
     "FeatureCache",
     "FreeCache",
+    "Leadless",
     "Prefix",
     "Prompt",
     "Recap",
