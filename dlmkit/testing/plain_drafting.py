@@ -110,13 +110,14 @@ class _Throws(DraftRun):
         law_BEV = law_V.expand(*position_BE.shape, -1)
         noise_BEV = start.noise.gumbel_BPV("dice", position_BE, self.vocabulary)
         token_BE = (law_BEV + noise_BEV).argmax(dim=-1)
-        return Draft.chain(
+        chain = Draft.chain(
             position_BE,
             token_BE,
             canvas.masked_BN.gather(1, position_BE) & budget_BE,
             logp_BE=law_BEV.gather(-1, token_BE[..., None])[..., 0],
             law_BEV=law_BEV,
         )
+        return attrs.evolve(chain, noise_BEV=noise_BEV)
 
 
 @attrs.frozen
