@@ -9,7 +9,8 @@ from dlmkit.denoise import Denoise
 from dlmkit.roles import Procedure
 from dlmkit.testing.conformance.pipelines import pipeline_around
 from dlmkit.testing.plain import BestPosition, TokenScore
-from tests.testing.bad_components import BAD, Dice, breaks
+from tests.testing.bad_components import Dice
+from tests.testing.bad_roles import BAD, breaks
 
 __all__ = ["BAD"]
 
