@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from statistics import fmean
 from typing import Any
 
 import click
@@ -36,8 +35,7 @@ SCALED = {"length", "reach", "start", "steps", "steps_per_block"}
 """Options that count positions or steps; they are divided like the length."""
 
 LEAST = 4
-SLOW = 1000
-"""Positions fed for each prompt from which only the first half of the prompts is measured."""
+BATCH = 25
 
 CHANGED = {"prophet": ["pipeline.exit[0].start=27", "pipeline.exit[0].length=5"]}
 """Where dividing would say something else: the answer span is the last five positions."""
@@ -87,12 +85,10 @@ def measured(name: str, preset: str, changes: list[str], prompts: int) -> Entry:
         return Entry(
             name=name, changes=tuple(changes), spec_id="", tasks={}, refused={"*": _first(error)}
         )
-    tasks, refused, count = {}, {}, prompts // len(TASKS)
+    tasks, refused = {}, {}
     for task in TASKS:
-        examples = held_out(task, count, SEED)
         try:
-            tasks[task] = task_result(runner, examples, whole=bool(tasks))
-            count = len(tasks[task].solved)
+            tasks[task] = task_result(runner, held_out(task, prompts // len(TASKS), SEED))
         except DlmkitError as error:
             refused[task] = _first(error)
     if not tasks and len(set(refused.values())) == 1:
@@ -110,16 +106,13 @@ def _first(error: DlmkitError) -> str:
     return str(error).splitlines()[0]
 
 
-def task_result(runner: Runner, examples: list[Example], *, whole: bool) -> TaskResult:
-    """Decode one task's prompts in two batches; without `whole`, the second only if that is fast.
-
-    So a slow method is halved in its first task, and the other tasks follow.
-    """
-    half = -(-len(examples) // 2)
-    rows = decoded(runner, examples[:half], 0)
-    fast = fmean(row["fed"] for row in rows) <= SLOW
-    if half < len(examples) and (whole or fast):
-        rows += decoded(runner, examples[half:], half)
+def task_result(runner: Runner, examples: list[Example]) -> TaskResult:
+    """Decode one task's prompts in batches."""
+    rows = [
+        row
+        for first in range(0, len(examples), BATCH)
+        for row in decoded(runner, examples[first : first + BATCH], first)
+    ]
     return TaskResult(
         solved="".join(str(int(row["solved"])) for row in rows),
         passes=tuple(row["passes"] for row in rows),
@@ -166,9 +159,11 @@ def known(prompts: int, verifier: str) -> dict[str, Entry]:
     return {each.name: each for each in (*old.presets, *old.combinations)}
 
 
-def _current(entry: Entry | None, preset: str, changes: list[str]) -> bool:
-    """Whether an earlier entry is about the same spec."""
+def _current(entry: Entry | None, preset: str, changes: list[str], prompts: int) -> bool:
+    """Whether an earlier entry is about the same spec and all prompts."""
     if entry is None or entry.refused or entry.changes != tuple(changes):
+        return False
+    if entry.prompts < prompts:
         return False
     document: Document = load_spec(preset, changes)
     return entry.spec_id == document.spec_id
@@ -194,7 +189,7 @@ def main(prompts: int, threads: int, only: tuple[str, ...]) -> None:
         for name, preset, changes in (*presets, *pairs):
             bar.update(task, description=name)
             entry = old.get(name)
-            keep = name not in only if only and entry else _current(entry, preset, changes)
+            keep = name not in only if only and entry else _current(entry, preset, changes, prompts)
             found[name] = entry if keep else measured(name, preset, changes, prompts)
             names = [each[0] for each in presets], [each[0] for each in pairs]
             _save(verifier, prompts, old | found, *names)

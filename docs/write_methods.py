@@ -108,8 +108,8 @@ def _page(measured: Measurements) -> str:
 def _table(entries: list[Entry]) -> Iterator[str]:
     number = fronts(entries)
     yield "| method | front | all tasks | " + " | ".join(TASKS)
-    yield " | passes | tokens per pass | fed | revised | prompts |\n"
-    yield "|---" * (8 + len(TASKS)) + "|\n"
+    yield " | passes | tokens per pass | fed | revised |\n"
+    yield "|---" * (7 + len(TASKS)) + "|\n"
     for entry in sorted(entries, key=lambda each: (number[each.name], each.mean("passes"))):
         cells = [
             entry.name,
@@ -120,7 +120,6 @@ def _table(entries: list[Entry]) -> Iterator[str]:
             f"{entry.tokens_per_pass:.2f}",
             f"{entry.mean('fed'):.0f}",
             f"{entry.mean('revised'):.1f}",
-            str(entry.prompts),
         ]
         yield f"| {' | '.join(cells)} |\n"
 
@@ -178,9 +177,7 @@ kinds of task, so this page is about methods beside each other, not about how go
 on a large model.
 
 Presets are written for 128 tokens; here {length} are generated, and every option that counts
-positions or steps is divided alike (not below 4). A method that feeds more than 1000 positions
-for a word problem is measured on the first half of each task's prompts; the last column says how
-many there were.
+positions or steps is divided alike (not below 4).
 
 * **front**: 1 for the methods that no other beats in both passes and right answers; 2 for those
   that only front 1 beats; and so on.

@@ -51,6 +51,13 @@ def test_the_measured_specs_are_the_present_ones(scripts, measured):
             assert load_spec(entry.name, changes).spec_id == entry.spec_id, f"{entry.name}: {AGAIN}"
 
 
+def test_every_method_was_measured_on_the_same_prompts(measured):
+    """As many of each task; a slow method gets no fewer."""
+    for entry in (*measured.presets, *measured.combinations):
+        counts = {len(task.solved) for task in entry.tasks.values()}
+        assert counts <= {measured.prompts // 4}, f"{entry.name}: {AGAIN}"
+
+
 def test_the_measured_weights_are_the_shipped_ones(scripts, measured):
     """By their hash."""
     assert scripts["measure_methods"].weights() == measured.weights, AGAIN
