@@ -11,6 +11,8 @@ from typing import Any
 import attrs
 from torch import Tensor
 
+from dlmkit.variants import repeated
+
 __all__ = ["Adapt", "Drift", "Features", "LayerSteps"]
 
 
@@ -85,7 +87,7 @@ def _repeated(part: Any, times: int) -> Any:
     for field in attrs.fields(type(part)):
         value = getattr(part, field.name)
         if isinstance(value, Tensor):
-            changes[field.name] = value.repeat(times, *[1] * (value.ndim - 1))
+            changes[field.name] = repeated(value, times)
         elif attrs.has(type(value)):
             changes[field.name] = _repeated(value, times)
     return attrs.evolve(part, **changes)

@@ -17,22 +17,24 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.abilities import in_layer_steps, noise_level, refuse_taps, with_mixture
 from dlmkit.attention import masks
 from dlmkit.canvas import Canvas
 from dlmkit.columns import in_columns
 from dlmkit.errors import EngineError
 from dlmkit.kept import Kept
 from dlmkit.layer_reads import LayerReads, strays
-from dlmkit.layer_steps import Features, LayerSteps
+from dlmkit.layer_steps import Features
 from dlmkit.layout import Layout
 from dlmkit.need import Need
 from dlmkit.network import KeyValues, Network, NetworkInfo, NetworkInputs, NetworkOutput
 from dlmkit.plan import Plan
-from dlmkit.prediction import Prediction, ScorePack
+from dlmkit.prediction import Prediction
 from dlmkit.records import Counts
 from dlmkit.shadows import Shadows
 from dlmkit.store import Store
 from dlmkit.taps import Taps
+from dlmkit.variants import first_rows, part_of, predictions_of, repeated
 
 if TYPE_CHECKING:
     from dlmkit.models.tokenizer import Tokenizer
@@ -117,7 +119,7 @@ class Session:
         if canvas.mask_id != self.info.mask_id:
             # A network without a mask token is fed any other: what matters does not see it.
             ids_BN = torch.where(ids_BN == canvas.mask_id, self.info.mask_id or 0, ids_BN)
-        feed_BQ, want_BP = _repeat(plan.feed_BQ, repeat), _repeat(positions_BP, repeat)
+        feed_BQ, want_BP = repeated(plan.feed_BQ, repeat), repeated(positions_BP, repeat)
         ids_BQ = ids_BN if plan.whole else ids_BN.gather(1, feed_BQ)
         rows_BP = self.kept.of(
             "rows",
@@ -125,13 +127,14 @@ class Session:
             lambda: self._rows_of(positions_BP, plan, ids_BN.shape[1], required_BP),
         )
         current_BP = ids_BN.gather(1, want_BP) if need.current else None
-        wanted = _repeat(rows_BP, repeat), current_BP
+        wanted = repeated(rows_BP, repeat), current_BP
         inputs = self._inputs(ids_BQ, ids_BN, plan, canvas, repeat, wanted, need)
         if mixture is not None:
-            inputs = self._mixed(inputs, mixture, plan, repeat)
+            inputs = with_mixture(self.info, inputs, mixture, plan, repeat)
         if plan.layer_steps is not None:
             alone = plan.shadow_BH is None and mixture is None and not need.taps
-            inputs = self._stepped(inputs, plan.layer_steps, repeat, alone=alone)
+            steps = plan.layer_steps.repeated(repeat)
+            inputs = in_layer_steps(self.info, inputs, steps, self.features, alone=alone)
         if plan.shadow_BH is not None and plan.layers_BNY is not None:
             raise EngineError(
                 "where layers read different positions, a token cannot be hidden from its shadow",
@@ -141,7 +144,7 @@ class Session:
         if shadows is not None:
             inputs = shadows.extend(inputs, ids_BN, canvas)
             need = attrs.evolve(need, current=True)
-        self._refuse_unable(need)
+        refuse_taps(self.info, need)
         output = self.network.forward(inputs, need)
         if not self.counts.forwards:
             _refuse_no_numbers(output)
@@ -152,9 +155,9 @@ class Session:
         if plan.commit_BQ is not None:
             store = self._store(ids_BN)
             own = len(store.tag_BN)  # canvases that share a store keep what the first one computes
-            fresh = _first(output.fresh, own, feed_BQ.shape[1])
-            store.commit(fresh, feed_BQ[:own], _repeat(plan.commit_BQ, repeat)[:own], ids_BQ[:own])
-        predictions = _split(output, repeat, positions_BP.shape[1])
+            fresh = first_rows(output.fresh, own, feed_BQ.shape[1])
+            store.commit(fresh, feed_BQ[:own], repeated(plan.commit_BQ, repeat)[:own], ids_BQ[:own])
+        predictions = predictions_of(output, repeat, positions_BP.shape[1])
         if need.taps:
             predictions[0] = attrs.evolve(predictions[0], taps=Taps.of(output, plan, canvas))
         return predictions
@@ -184,11 +187,11 @@ class Session:
         rows, columns = inputs.ids_BQ.shape
         self._account.counts = self.counts.plus(rows=rows, fed=rows * columns)
         if plan.commit_BQ is not None:
-            fresh = _first(output.fresh, rows, plan.feed_BQ.shape[1])
+            fresh = first_rows(output.fresh, rows, plan.feed_BQ.shape[1])
             self._store(states[0]).commit(fresh, plan.feed_BQ, plan.commit_BQ, fed[0])
         whole = Prediction(pack=output.pack, logits_BPV=output.logits_BSV)
         places = [slice(count * number, count * (number + 1)) for number in range(len(states))]
-        return [_part(whole, slice(None), each) for each in places]
+        return [part_of(whole, slice(None), each) for each in places]
 
     def follow(self, layout: Layout) -> None:
         """Keep what is stored for positions that stay where they are; layers start afresh."""
@@ -217,14 +220,14 @@ class Session:
         watch_BQ = plan.watch_BQ if "relevance" in need.taps else None
         return NetworkInputs(
             ids_BQ=ids_BQ,
-            positions_BQ=_repeat(plan.feed_BQ, repeat),
+            positions_BQ=repeated(plan.feed_BQ, repeat),
             want_BS=wanted[0],
-            mask_new_B1QQ=None if new is None else _repeat(new, repeat),
+            mask_new_B1QQ=None if new is None else repeated(new, repeat),
             past=content,
-            mask_past_B1QC=None if past is None else _repeat(past, repeat),
+            mask_past_B1QC=None if past is None else repeated(past, repeat),
             current_BS=wanted[1],
-            watch_BQ=None if watch_BQ is None else _repeat(watch_BQ, repeat),
-            noise_B=self._noise_B(canvas, repeat),
+            watch_BQ=None if watch_BQ is None else repeated(watch_BQ, repeat),
+            noise_B=noise_level(self.info, canvas, repeat),
         )
 
     def _masks(self, plan: Plan, canvas: Canvas) -> tuple[Tensor | None, Tensor | None]:
@@ -236,69 +239,6 @@ class Session:
             (plan, inside_BN, masked_BN),
             lambda: masks(pattern, plan, inside_BN, ragged=canvas.ragged, masked_BN=masked_BN),
         )
-
-    def _noise_B(self, canvas: Canvas, repeat: int) -> Tensor | None:
-        """The level of log-linear noise that masks as large a share of each row, if it matters."""
-        if "noise-level" not in self.info.capabilities:
-            return None
-        share_B = canvas.masked_BN.sum(dim=1) / canvas.length_B
-        return _repeat(-torch.log1p(-_MOST_MASKED * share_B), repeat)
-
-    def _stepped(
-        self, inputs: NetworkInputs, steps: LayerSteps, repeat: int, *, alone: bool
-    ) -> NetworkInputs:
-        """Let layers compute what they are told, on the features of the pass before.
-
-        Raises:
-            EngineError: the network runs all layers alike, or something else is to be fed or told.
-        """
-        if not alone:
-            raise EngineError(
-                "a cache that chooses positions layer by layer goes with neither shadows, mixtures "
-                "nor attention taps",
-                hint="use another cache, such as dual",
-            )
-        if "layer-steps" not in self.info.capabilities:
-            raise EngineError(
-                f"the engine '{self.info.engine}' runs all layers of this model alike, but the "
-                "cache policy chooses positions layer by layer",
-                hint="use the torch engine without `compile`, or another cache, such as dual",
-            )
-        repeated = steps.repeated(repeat)
-        return attrs.evolve(inputs, layer_steps=repeated, features=self.features)
-
-    def _mixed(
-        self, inputs: NetworkInputs, mixture: Mixture, plan: Plan, repeat: int
-    ) -> NetworkInputs:
-        """Feed shares of other tokens beside the fed ones.
-
-        Raises:
-            EngineError: the network cannot be fed mixtures.
-        """
-        if "mixed-inputs" not in self.info.capabilities:
-            raise EngineError(
-                f"the engine '{self.info.engine}' cannot feed mixtures of tokens to this model",
-                hint="use the torch engine, or drop the strategy under `inputs` that mixes",
-            )
-        shape = (-1, -1, mixture.ids_BNK.shape[-1])
-        feed_BQK = plan.feed_BQ[..., None].expand(*shape)
-        ids_BQK = _repeat(mixture.ids_BNK.gather(1, feed_BQK), repeat)
-        weights_BQK = _repeat(mixture.weights_BNK.gather(1, feed_BQK), repeat)
-        own_BQ1 = 1 - weights_BQK.sum(dim=-1, keepdim=True)
-        return attrs.evolve(
-            inputs,
-            mix_ids_BQK=torch.cat((inputs.ids_BQ[..., None], ids_BQK), dim=-1),
-            mix_weights_BQK=torch.cat((own_BQ1, weights_BQK), dim=-1),
-        )
-
-    def _refuse_unable(self, need: Need) -> None:
-        if need.taps and "attention-taps" not in self.info.capabilities:
-            raise EngineError(
-                f"the engine '{self.info.engine}' cannot tell what attention saw "
-                f"({', '.join(sorted(need.taps))}), which a part of this pipeline reads",
-                hint="use the torch engine without `compile`, or a cache policy that needs no "
-                "attention, such as dual",
-            )
 
     def _rows_of(
         self, want_BP: Tensor, plan: Plan, columns: int, required_BP: Tensor | None
@@ -341,9 +281,9 @@ class Session:
         return LayerReads.of(plan, store, self.info.attention)
 
     def _reads_empty(self, past_B1QN: Tensor, repeat: int) -> bool:
-        read_BN = _repeat(past_B1QN.any(dim=2)[:, 0], repeat)
+        read_BN = repeated(past_B1QN.any(dim=2)[:, 0], repeat)
         filled_BN = torch.zeros_like(read_BN) if self.store is None else self.store.filled_BN
-        filled_BN = _repeat(filled_BN, len(read_BN) // len(filled_BN))
+        filled_BN = repeated(filled_BN, len(read_BN) // len(filled_BN))
         return bool((read_BN & ~filled_BN).any())
 
     def _content(self, ids_BN: Tensor) -> KeyValues:
@@ -363,10 +303,6 @@ class Session:
         return self.store
 
 
-_MOST_MASKED = 1 - 1e-3
-"""Share of masks at the end of log-linear noise (SEDD, MDLM), which keeps its level finite."""
-
-
 def _refuse_no_numbers(output: NetworkOutput) -> None:
     if not bool(output.pack.lse_BP.isfinite().all()):
         raise EngineError(
@@ -374,46 +310,3 @@ def _refuse_no_numbers(output: NetworkOutput) -> None:
             hint="its weights may be damaged (download them again), or the number format may be "
             "too narrow for them (try --dtype float32)",
         )
-
-
-def _repeat(x: Tensor, times: int) -> Tensor:
-    return x if times == 1 else x.repeat(times, *[1] * (x.ndim - 1))
-
-
-def _first(fresh: KeyValues, rows: int, count: int) -> KeyValues:
-    """The keys and values of the first rows and fed positions; after those come shadows."""
-    return KeyValues(
-        keys_YBGCE=fresh.keys_YBGCE[:, :rows, :, :count],
-        values_YBGCE=fresh.values_YBGCE[:, :rows, :, :count],
-    )
-
-
-def _split(output: NetworkOutput, repeat: int, wanted: int) -> list[Prediction]:
-    """Cut a pass back into its variants, and each into what was wanted and its shadows."""
-    whole = Prediction(pack=output.pack, logits_BPV=output.logits_BSV)
-    rows, columns = output.pack.lse_BP.shape
-    each = rows // repeat
-    parts = [slice(number * each, (number + 1) * each) for number in range(repeat)]
-    if columns == wanted:
-        return [whole] if repeat == 1 else [_part(whole, rows) for rows in parts]
-    return [
-        attrs.evolve(
-            _part(whole, rows, slice(wanted)), shadow=_part(whole, rows, slice(wanted, None))
-        )
-        for rows in parts
-    ]
-
-
-def _part(whole: Prediction, rows: slice, columns: slice = slice(None)) -> Prediction:
-    pack = whole.pack
-    entropy, current, logits = pack.entropy_BP, pack.current_logp_BP, whole.logits_BPV
-    return Prediction(
-        pack=ScorePack(
-            top_ids_BPK=pack.top_ids_BPK[rows, columns],
-            top_logp_BPK=pack.top_logp_BPK[rows, columns],
-            lse_BP=pack.lse_BP[rows, columns],
-            entropy_BP=None if entropy is None else entropy[rows, columns],
-            current_logp_BP=None if current is None else current[rows, columns],
-        ),
-        logits_BPV=None if logits is None else logits[rows, columns],
-    )

@@ -1,0 +1,68 @@
+"""Variants: inputs that share a plan and run as further rows of one pass, such as guidance.
+
+On the way in, what they share is repeated; on the way out, the pass is cut back into them.
+
+Legend: B rows, P wanted positions, K kept candidates, V vocabulary, Y layers, G key/value heads, C
+positions, E head dimension.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from dlmkit.network import KeyValues
+from dlmkit.prediction import Prediction, ScorePack
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dlmkit.network import NetworkOutput
+
+__all__ = ["first_rows", "part_of", "predictions_of", "repeated"]
+
+
+def repeated(x: Tensor, times: int) -> Tensor:
+    """The rows of a tensor once for each variant."""
+    return x if times == 1 else x.repeat(times, *[1] * (x.ndim - 1))
+
+
+def first_rows(fresh: KeyValues, rows: int, count: int) -> KeyValues:
+    """The keys and values of the first rows and fed positions; after those come shadows."""
+    return KeyValues(
+        keys_YBGCE=fresh.keys_YBGCE[:, :rows, :, :count],
+        values_YBGCE=fresh.values_YBGCE[:, :rows, :, :count],
+    )
+
+
+def predictions_of(output: NetworkOutput, variants: int, wanted: int) -> list[Prediction]:
+    """Cut a pass back into its variants, and each into what was wanted and its shadows."""
+    whole = Prediction(pack=output.pack, logits_BPV=output.logits_BSV)
+    rows, columns = output.pack.lse_BP.shape
+    each = rows // variants
+    parts = [slice(number * each, (number + 1) * each) for number in range(variants)]
+    if columns == wanted:
+        return [whole] if variants == 1 else [part_of(whole, rows) for rows in parts]
+    return [
+        attrs.evolve(
+            part_of(whole, rows, slice(wanted)), shadow=part_of(whole, rows, slice(wanted, None))
+        )
+        for rows in parts
+    ]
+
+
+def part_of(whole: Prediction, rows: slice, columns: slice = slice(None)) -> Prediction:
+    """Some rows and positions of what a network returned."""
+    pack = whole.pack
+    entropy, current, logits = pack.entropy_BP, pack.current_logp_BP, whole.logits_BPV
+    return Prediction(
+        pack=ScorePack(
+            top_ids_BPK=pack.top_ids_BPK[rows, columns],
+            top_logp_BPK=pack.top_logp_BPK[rows, columns],
+            lse_BP=pack.lse_BP[rows, columns],
+            entropy_BP=None if entropy is None else entropy[rows, columns],
+            current_logp_BP=None if current is None else current[rows, columns],
+        ),
+        logits_BPV=None if logits is None else logits[rows, columns],
+    )
