@@ -34,7 +34,6 @@ class Dream(LlamaFamily):
     defaults = attrs.evolve(
         QWEN2_DEFAULTS,
         mask_id=151666,
-        logit_shift=1,
         added_tokens={**QWEN_ADDED_TOKENS, "<|beginoftext|>": 151665, "<|mask|>": 151666},
     )
 

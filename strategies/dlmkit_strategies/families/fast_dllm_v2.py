@@ -26,7 +26,6 @@ class FastDllmV2(BlockFamily):
     defaults = attrs.evolve(
         QWEN2_DEFAULTS,
         mask_id=151665,
-        logit_shift=1,
         added_tokens={**QWEN_ADDED_TOKENS, "|<MASK>|": 151665},
     )
 

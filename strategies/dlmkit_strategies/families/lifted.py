@@ -32,7 +32,7 @@ class OpenDcoder(LlamaFamily):
     """
 
     name = "open-dcoder"
-    defaults = attrs.evolve(QWEN2_DEFAULTS, logit_shift=1, chat_template=None)
+    defaults = attrs.evolve(QWEN2_DEFAULTS, chat_template=None)
 
     def arch(self, config: Config) -> ArchSpec:
         """Read the config; attention is full."""

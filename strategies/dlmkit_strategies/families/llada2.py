@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
 from dlmkit.models.arch import MoeSpec
-from dlmkit.models.family import FamilyDefaults
 from dlmkit.models.names import Drop, NameMap, Rename, SplitRows
+from dlmkit_strategies.families.llada_moe import LladaMoe
 from dlmkit_strategies.families.llama_family import BlockFamily
 from dlmkit_strategies.families.llama_layout import expert_names, llama_arch
 
@@ -42,12 +41,7 @@ class Llada2(BlockFamily):
     name = "llada2"
     architectures = ("LLaDA2MoeModelLM",)
     edits = True  # from 2.1 on; no file says which release a checkpoint is of
-    defaults = FamilyDefaults(
-        mask_id=156895,
-        eos_ids=(156892,),
-        eot_tokens=("<|role_end|>",),
-        chat_template=Path(__file__).with_name("llada_moe.jinja"),
-    )
+    defaults = LladaMoe.defaults  # the same vocabulary and the same turns
 
     def arch(self, config: Config) -> ArchSpec:
         """Read the config; the first layers are dense."""

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["LladaMoe"]
 
 _CONSTANT_SWITCHES = {
-    "attention_bias": False,
     "moe_router_enable_expert_bias": False,
     "moe_router_score_function": "softmax",
     "partial_rotary_factor": 1.0,

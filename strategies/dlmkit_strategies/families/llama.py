@@ -31,5 +31,4 @@ class Llama(LlamaFamily):
 
     def arch(self, config: Config) -> ArchSpec:
         """Read the config; attention is causal."""
-        config.require({"attention_bias": False}, config.architecture)
         return llama_arch(config, AttentionPattern(kind="causal"))

@@ -33,9 +33,12 @@ def llama_arch(
     """Read the field names of Llama and Qwen.
 
     Raises:
-        ModelError: a field is missing or malformed, or a sliding window is switched on.
+        ModelError: a field is missing or malformed, or what the layout does not have is switched
+            on: a sliding window, or biases without `qkv_bias`.
     """
     constants = {"hidden_act": "silu", "mlp_bias": False, "use_sliding_window": False}
+    if not qkv_bias:
+        constants["attention_bias"] = False
     config.require(constants, config.architecture)
     hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
     head_dim = config.integer("head_dim", default=hidden // heads)
@@ -62,12 +65,7 @@ def qwen2_arch(config: Config, attention: AttentionPattern) -> ArchSpec:
 
 
 def qwen3_arch(config: Config, attention: AttentionPattern) -> ArchSpec:
-    """Read a layout derived from Qwen3: norms on q and k, no bias.
-
-    Raises:
-        ModelError: as `llama_arch`, or biases are switched on.
-    """
-    config.require({"attention_bias": False}, config.architecture)
+    """Read a layout derived from Qwen3: norms on q and k, no bias."""
     return llama_arch(config, attention, qk_norm=True)
 
 

@@ -71,7 +71,6 @@ class Nemotron(TwoModes):
 
     def arch(self, config: Config) -> ArchSpec:
         """Read the config, which is that of Ministral 3."""
-        config.require({"attention_bias": False}, config.architecture)
         arch = llama_arch(config, self.pattern(config))
         nested = config.nested("rope_parameters", "rope_scaling")
         beta = nested.number("llama_4_scaling_beta", default=0)

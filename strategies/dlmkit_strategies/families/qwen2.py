@@ -27,7 +27,7 @@ class Qwen2(LlamaFamily):
 
     name = "qwen2"
     architectures = ("Qwen2ForCausalLM",)
-    defaults = attrs.evolve(QWEN2_DEFAULTS, logit_shift=1)
+    defaults = QWEN2_DEFAULTS
 
     def arch(self, config: Config) -> ArchSpec:
         """Read the config; attention is causal."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
+
 from dlmkit.models.family import FamilyDefaults
 
 __all__ = ["QWEN2_DEFAULTS", "QWEN3_ADDED_TOKENS", "QWEN3_DEFAULTS", "QWEN_ADDED_TOKENS"]
@@ -60,6 +62,7 @@ QWEN3_ADDED_TOKENS = {
 """Tokens that Qwen3 adds after those."""
 
 QWEN2_DEFAULTS = FamilyDefaults(
+    logit_shift=1,
     eos_ids=(151643,),
     eot_ids=(151645,),
     eot_tokens=("<|im_end|>",),
@@ -67,14 +70,12 @@ QWEN2_DEFAULTS = FamilyDefaults(
     bpe_pattern=QWEN_PATTERN,
     added_tokens=QWEN_ADDED_TOKENS,
 )
-"""Conventions of Qwen2.5; models made from it state what they add."""
+"""Conventions of Qwen2.5; models made from it keep its logit shift, and state what they add."""
 
-QWEN3_DEFAULTS = FamilyDefaults(
-    eos_ids=(151643,),
-    eot_ids=(151645,),
-    eot_tokens=("<|im_end|>",),
+QWEN3_DEFAULTS = attrs.evolve(
+    QWEN2_DEFAULTS,
+    logit_shift=0,
     chat_template=Path(__file__).with_name("qwen3.jinja"),
-    bpe_pattern=QWEN_PATTERN,
     added_tokens=QWEN3_ADDED_TOKENS,
 )
-"""Conventions of Qwen3, in the same way."""
+"""Conventions of models made from Qwen3, most of which predict each token in its own row."""

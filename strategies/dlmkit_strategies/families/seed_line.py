@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Illada", "StableDiffCoder"]
 
+_DEFAULTS = FamilyDefaults(mask_id=5, eos_ids=(2,))
+"""Conventions of both, which share a vocabulary."""
+
 
 @attrs.frozen
 class Illada(LlamaFamily):
@@ -27,11 +30,10 @@ class Illada(LlamaFamily):
 
     name = "illada"
     architectures = ("ILLaDAForCausalLM",)
-    defaults = FamilyDefaults(mask_id=5, eos_ids=(2,))
+    defaults = _DEFAULTS
 
     def arch(self, config: Config) -> ArchSpec:
         """Read the config."""
-        config.require({"attention_bias": False}, config.architecture)
         return llama_arch(config, AttentionPattern())
 
 
@@ -45,9 +47,8 @@ class StableDiffCoder(BlockFamily):
     name = "stable-diffcoder"
     architectures = ("StableDiffcoderForCausalLM",)
     usual_block = 4
-    defaults = FamilyDefaults(mask_id=5, eos_ids=(2,))
+    defaults = _DEFAULTS
 
     def arch(self, config: Config) -> ArchSpec:
         """Read the config."""
-        config.require({"attention_bias": False}, config.architecture)
         return llama_arch(config, self.pattern(config))
