@@ -81,7 +81,7 @@ def score_space(root: Recipe) -> Iterator[Finding]:
                 yield Finding(
                     part,
                     f"transfer rule {part.component.name!r} reads {' or '.join(sorted(spaces))}, "
-                    f"but confidence {scorer.component.name!r} gives {space}",
+                    f"but {scorer.title} gives {space}",
                     "choose a confidence in that unit, or a transfer rule that only ranks",
                 )
 
@@ -95,7 +95,7 @@ def exit_scale(root: Recipe) -> Iterator[Finding]:
                 names = ", ".join(repr(each.component.name) for each in edits)
                 yield Finding(
                     part,
-                    f"exit {part.component.name!r} compares candidates after {names} changed them",
+                    f"{part.title} compares candidates after {names} changed them",
                     "its thresholds were set on the unchanged distribution; set them anew",
                 )
 
@@ -115,7 +115,7 @@ def termination(root: Recipe) -> Iterator[Finding]:
             if part.component.reopens:
                 yield Finding(
                     part,
-                    f"{part.component.role} {part.component.name!r} may put masks back for ever",
+                    f"{part.title} may put masks back for ever",
                     "set max_steps in the pipeline",
                 )
 
@@ -164,8 +164,7 @@ def frozen_reopening(root: Recipe) -> Iterator[Finding]:
             what = "decided tokens" if frozen == "tokens" else "other blocks"
             yield Finding(
                 part,
-                f"{part.component.role} {part.component.name!r} may put masks back, but cache "
-                f"{cache.component.name!r} freezes {what}",
+                f"{part.title} may put masks back, but {cache.title} freezes {what}",
                 "use a cache that recomputes them, for example inside `refresh` with every: 1",
             )
 
@@ -180,8 +179,8 @@ def missing_predictions(root: Recipe) -> Iterator[Finding]:
         where = "of decided tokens" if decided else "outside the current block"
         yield Finding(
             part,
-            f"{part.component.role} {part.component.name!r} reads predictions {where}, but cache "
-            f"{cache.component.name!r} does not compute them in every step",
+            f"{part.title} reads predictions {where}, but {cache.title} does not compute them in "
+            "every step",
             "use another cache, or none",
         )
 
@@ -197,8 +196,8 @@ def false_agreement(root: Recipe) -> Iterator[Finding]:
         if part.component.history and not cache.component.exact():
             yield Finding(
                 part,
-                f"{part.component.role} {part.component.name!r} compares steps, and cache "
-                f"{cache.component.name!r} makes them more alike than they are",
+                f"{part.title} compares steps, and {cache.title} makes them more alike than they "
+                "are",
                 "set its thresholds anew, or refresh the cache more often",
             )
 
@@ -211,8 +210,7 @@ def unknown_share(root: Recipe) -> Iterator[Finding]:
             if "fixed-steps" in part.component.requires:
                 yield Finding(
                     part,
-                    f"{part.component.role} {part.component.name!r} needs a transfer rule with a "
-                    "fixed number of steps",
+                    f"{part.title} needs a transfer rule with a fixed number of steps",
                     "use a transfer rule such as quota",
                 )
 
@@ -232,8 +230,8 @@ def stale_mixtures(root: Recipe) -> Iterator[Finding]:
         if "mixed-inputs" in part.component.requires and cache.component.freezes() != "nothing":
             yield Finding(
                 part,
-                f"{part.component.role} {part.component.name!r} changes what masks are fed, but "
-                f"cache {cache.component.name!r} may keep masks as they were",
+                f"{part.title} changes what masks are fed, but {cache.title} may keep masks as "
+                "they were",
                 "use a cache that computes masks in every step, or none",
             )
 
@@ -241,14 +239,14 @@ def stale_mixtures(root: Recipe) -> Iterator[Finding]:
 def lonely_layers(root: Recipe) -> Iterator[Finding]:
     """A cache lets layers choose positions, and something else is to be fed or told in a pass."""
     for cache, part, _ in _beside_caches(root):
-        strategy, needs = part.component, part.component.needs()
-        more = needs.taps or "mixed-inputs" in strategy.requires
+        needs = part.component.needs()
+        more = needs.taps or "mixed-inputs" in part.component.requires
         more = more and "layer-steps" in cache.component.requires
         if more or (needs.shadow and cache.component.by_layer):
             yield Finding(
                 part,
-                f"{strategy.role} {strategy.name!r} has shadows or mixtures fed, or asks what "
-                f"attention saw, which cache {cache.component.name!r} cannot do layer by layer",
+                f"{part.title} has shadows or mixtures fed, or asks what attention saw, which "
+                f"{cache.title} cannot do layer by layer",
                 "use another cache, such as dual, or none",
             )
 
@@ -289,8 +287,8 @@ def other_training(root: Recipe) -> Iterator[Finding]:
                 if here is not None and here != trained:
                     yield Finding(
                         part,
-                        f"the weights of {part.component.role} {part.component.name!r} were "
-                        f"trained with {slot} {trained}, and here it is {here}",
+                        f"the weights of {part.title} were trained with {slot} {trained}, and "
+                        f"here it is {here}",
                         f"set {slot} to {trained}, or expect other choices than in training",
                     )
 

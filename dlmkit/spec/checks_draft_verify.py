@@ -17,6 +17,7 @@ from dlmkit.spec.walk import first, procedures
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dlmkit.component import Component
     from dlmkit.models.description import CheckpointDescription
     from dlmkit.spec.documents import ModelRef
     from dlmkit.spec.recipe import Recipe
@@ -24,25 +25,23 @@ if TYPE_CHECKING:
 __all__ = ["DRAFT_VERIFY_CHECKS"]
 
 
-def _beside_judges(root: Recipe, role: type) -> Iterator[tuple[Recipe, Recipe]]:
-    """Each procedure's judge with its part of another role."""
+def _together(
+    root: Recipe, one: type[Component], other: type[Component]
+) -> Iterator[tuple[Recipe, Recipe]]:
+    """The parts of two roles in each procedure that has both."""
     for procedure in procedures(root):
-        judge, other = first(procedure, Judge), first(procedure, role)
-        if judge is not None and other is not None:
-            yield judge, other
-
-
-def _name(part: Recipe) -> str:
-    return f"{part.component.role} {part.component.name!r}"
+        parts = first(procedure, one), first(procedure, other)
+        if parts[0] is not None and parts[1] is not None:
+            yield parts[0], parts[1]
 
 
 def missing_evidence(root: Recipe) -> Iterator[Finding]:
     """A judge compares the verifier's own steps, and the view does not show where they start."""
-    for judge, view in _beside_judges(root, Sight):
+    for judge, view in _together(root, Judge, Sight):
         if judge.component.needs_steps and not view.component.steps:
             yield Finding(
                 judge,
-                f"{_name(judge)} compares states with the verifier's own steps, and {_name(view)} "
+                f"{judge.title} compares states with the verifier's own steps, and {view.title} "
                 "does not show every state",
                 "write `view: states`, or use a judge that rates tokens",
             )
@@ -50,13 +49,13 @@ def missing_evidence(root: Recipe) -> Iterator[Finding]:
 
 def undrawn_drafts(root: Recipe) -> Iterator[Finding]:
     """A judge takes guesses for drawn, and the drafter does not draw them."""
-    for judge, draft in _beside_judges(root, Drafter):
+    for judge, draft in _together(root, Judge, Drafter):
         needs_draws = judge.component.drawn or judge.component.coupled
         if needs_draws and not draft.component.sampled():
             yield Finding(
                 judge,
-                f"{_name(judge)} takes guesses for drawn from the drafter's law, and "
-                f"{_name(draft)} does not draw them",
+                f"{judge.title} takes guesses for drawn from the drafter's law, and "
+                f"{draft.title} does not draw them",
                 "judge by `point-mass`, or by `greedy`; or let the drafter draw "
                 "(`sample: categorical`)",
             )
@@ -73,8 +72,8 @@ def wrong_order(root: Recipe) -> Iterator[Finding]:
         if why:
             yield Finding(
                 scope,
-                f"{_name(judge)} is exact only in the order in which guesses were drawn: "
-                f"{_name(scope)} {why}",
+                f"{judge.title} is exact only in the order in which guesses were drawn: "
+                f"{scope.title} {why}",
                 "write `scope: {use: prefix, order: reveal}`, and draft one token in each step",
             )
 
@@ -107,7 +106,7 @@ def lone_judge(root: Recipe) -> Iterator[Finding]:
         if alone and draft.component.branches:
             yield Finding(
                 judge,
-                f"{_name(judge)} gives each guess a try of its own, and {_name(draft)} proposes "
+                f"{judge.title} gives each guess a try of its own, and {draft.title} proposes "
                 "alternatives, which together would pass too often",
                 "judge by `recursive` what was drawn, and by `greedy` what was not: it keeps the "
                 "verifier's law too, where the verifier draws",
@@ -124,49 +123,44 @@ def unordered_drafts(root: Recipe) -> Iterator[Finding]:
         if not whole and not _ordered(procedure):
             yield Finding(
                 view,
-                f"{_name(view)} reads from left to right, and {_name(draft)} drafts in any order",
+                f"{view.title} reads from left to right, and {draft.title} drafts in any order",
                 "write `refine: [left-to-right]`",
             )
 
 
 def wrong_correction(root: Recipe) -> Iterator[Finding]:
     """A judge that draws a replacement is not asked for it."""
-    for judge, resolve in _beside_judges(root, Resolver):
+    for judge, resolve in _together(root, Judge, Resolver):
         if judge.component.replaces and not resolve.component.corrects_first:
             yield Finding(
                 resolve,
-                f"{_name(judge)} is exact only if its replacement is written at the first "
-                f"failure, and {_name(resolve)} does not write it",
+                f"{judge.title} is exact only if its replacement is written at the first "
+                f"failure, and {resolve.title} does not write it",
                 "write `resolve: replace-first`",
             )
 
 
 def lost_carry(root: Recipe) -> Iterator[Finding]:
     """A drafter goes on from evidence that the view does not give."""
-    for procedure in procedures(root):
-        draft, view = first(procedure, Drafter), first(procedure, Sight)
-        if draft is None or view is None or not draft.component.needs_view:
-            continue
-        if view.component.name not in draft.component.needs_view:
-            known = " or ".join(repr(name) for name in sorted(draft.component.needs_view))
+    for draft, view in _together(root, Drafter, Sight):
+        needed = draft.component.needs_view
+        if needed and view.component.name not in needed:
+            known = " or ".join(repr(name) for name in sorted(needed))
             yield Finding(
                 draft,
-                f"{_name(draft)} goes on from what the verifier said at the state that was "
-                f"reached, and {_name(view)} does not show it",
+                f"{draft.title} goes on from what the verifier said at the state that was "
+                f"reached, and {view.title} does not show it",
                 f"use the view {known}",
             )
 
 
 def hidden_branches(root: Recipe) -> Iterator[Finding]:
     """A drafter proposes alternatives, and the view shows one text."""
-    for procedure in procedures(root):
-        draft, view = first(procedure, Drafter), first(procedure, Sight)
-        if draft is None or view is None or not draft.component.branches:
-            continue
-        if not view.component.branches:
+    for draft, view in _together(root, Drafter, Sight):
+        if draft.component.branches and not view.component.branches:
             yield Finding(
                 view,
-                f"{_name(draft)} proposes alternatives, and {_name(view)} shows a single text",
+                f"{draft.title} proposes alternatives, and {view.title} shows a single text",
                 "write `view: states`",
             )
 
@@ -182,7 +176,7 @@ def verifier_memory(root: Recipe) -> Iterator[Finding]:
             if why:
                 yield Finding(
                     part,
-                    f"the verifier is asked about several states at once, and {_name(part)} {why}",
+                    f"the verifier is asked about several states at once, and {part.title} {why}",
                     "leave it out of the verifier's pipeline",
                 )
         if verifier and getattr(verifier.component, "max_steps", None) is not None:
@@ -218,7 +212,7 @@ def revoking_drafter(root: Recipe) -> Iterator[Finding]:
             if isinstance(part.component, Strategy) and part.component.role in ("revise", "length"):
                 yield Finding(
                     part,
-                    f"a draft only grows, and {_name(part)} changes what was drafted",
+                    f"a draft only grows, and {part.title} changes what was drafted",
                     "leave it out of the drafter's pipeline; the verifier sends guesses back",
                 )
 
@@ -233,7 +227,7 @@ def lasting_layers(root: Recipe) -> Iterator[Finding]:
             if isinstance(part.component, CachePolicy) and "layer-steps" in part.component.requires:
                 yield Finding(
                     part,
-                    f"{_name(part)} keeps what layers gave, which is not taken back with a draft",
+                    f"{part.title} keeps what layers gave, which is not taken back with a draft",
                     "use another cache, such as dual, or none",
                 )
 
@@ -279,13 +273,13 @@ def bridged_laws(root: Recipe) -> Iterator[Finding]:
         if judge is not None and judge.component.laws:
             yield Finding(
                 judge,
-                f"{_name(judge)} reads the drafter's distributions, which are over other tokens",
+                f"{judge.title} reads the drafter's distributions, which are over other tokens",
                 "use a judge that reads the verifier's law only, such as `conf`",
             )
         if draft is not None and draft.component.needs().logits:
             yield Finding(
                 draft,
-                f"{_name(draft)} mixes the verifier's distributions into its own, which are over "
+                f"{draft.title} mixes the verifier's distributions into its own, which are over "
                 "other tokens",
                 "leave that out (`recall: 0`)",
             )

@@ -54,8 +54,8 @@ def engine_abilities(root: Recipe) -> Iterator[Finding]:
         if missing:
             yield Finding(
                 part,
-                f"{part.component.role} {part.component.name!r} needs {missing}, which engine "
-                f"{engine.name!r} does not offer as it is set here",
+                f"{part.title} needs {missing}, which engine {engine.name!r} does not "
+                "offer as it is set here",
                 "use the torch engine without `compile`, or another strategy",
             )
 
@@ -78,9 +78,8 @@ def unseen_blocks(root: Recipe) -> Iterator[Finding]:
             if part.component.span == "region":
                 yield Finding(
                     part,
-                    f"{part.component.role} {part.component.name!r} reads predictions outside "
-                    "the block; this model's attention is block-causal, so those of later blocks "
-                    "rest on undecided text",
+                    f"{part.title} reads predictions outside the block; this model's attention is "
+                    "block-causal, so those of later blocks rest on undecided text",
                     "use one that reads the block alone",
                 )
 
@@ -95,8 +94,8 @@ def untrained_editing(root: Recipe) -> Iterator[Finding]:
         for part in rewriting:
             yield Finding(
                 part,
-                f"revise {part.component.name!r} replaces decided tokens, which models of the "
-                f"family {named[1].name!r} were not trained for",
+                f"{part.title} replaces decided tokens, which models of the family "
+                f"{named[1].name!r} were not trained for",
                 "use a model that was, such as LLaDA2.1, or a reviser that puts masks back",
             )
 

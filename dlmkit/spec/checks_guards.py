@@ -28,8 +28,7 @@ def bypassed_guard(root: Recipe) -> Iterator[Finding]:
         what = f"guard {binding.name!r} answers for the finished text"
         for part in parts:
             if _bypasses(part.component):
-                name = f"{part.component.role} {part.component.name!r}"
-                message = f"{name} changes what is committed, but {what}"
+                message = f"{part.title} changes what is committed, but {what}"
                 yield Finding(part, message, "leave one of the two out")
         if getattr(procedure.component, "max_steps", None) is not None:
             message = f"what is left after max_steps is committed unseen, but {what}"
@@ -44,7 +43,7 @@ def unkept_plan(root: Recipe) -> Iterator[Finding]:
             if rule is not None and rule.component.may_wait and part.component.drops:
                 yield Finding(
                     part,
-                    f"guard {part.component.name!r} drops commits, but transfer rule "
+                    f"{part.title} drops commits, but transfer rule "
                     f"{rule.component.name!r} must decide everything by its last step",
                     "use a transfer rule that looks at every step anew, such as threshold or top-k",
                 )

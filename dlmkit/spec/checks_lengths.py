@@ -34,8 +34,8 @@ def moved_keys(root: Recipe) -> Iterator[Finding]:
         if cache is not None:
             yield Finding(
                 part,
-                f"length {part.component.name!r} may move positions, but cache "
-                f"{cache.component.name!r} stores keys and values by position",
+                f"{part.title} may move positions, but {cache.title} stores keys and values by "
+                "position",
                 "leave the cache out, or use a length controller that only cuts",
             )
 
@@ -52,7 +52,7 @@ def planned_masks(root: Recipe) -> Iterator[Finding]:
         if rule is not None and rule.component.may_wait:
             yield Finding(
                 part,
-                f"{part.component.role} {part.component.name!r} {what}, but transfer rule "
+                f"{part.title} {what}, but transfer rule "
                 f"{rule.component.name!r} plans the steps of a block in advance",
                 "use a transfer rule that looks at every step anew, such as threshold or top-k",
             )
@@ -65,8 +65,8 @@ def moved_span(root: Recipe) -> Iterator[Finding]:
             if isinstance(each.component, EarlyExit) and each.component.anchored():
                 yield Finding(
                     each,
-                    f"exit {each.component.name!r} looks at a part of the region, and length "
-                    f"{part.component.name!r} may move what stands there",
+                    f"{each.title} looks at a part of the region, and {part.title} may move what "
+                    "stands there",
                     "let it look at the whole region",
                 )
 

@@ -124,8 +124,8 @@ def prompts(root: Recipe) -> Iterator[Finding]:
             if "prompt-tokens" in part.component.requires:
                 yield Finding(
                     part,
-                    f"{part.component.role} {part.component.name!r} feeds prompt tokens, and model "
-                    f"{procedure.component.home()!r} has none",
+                    f"{part.title} feeds prompt tokens, and model {procedure.component.home()!r} "
+                    "has none",
                     "derive it with some: `{derive: {from: base, prompt_tokens: builtin/guide}}`",
                 )
 

@@ -28,6 +28,11 @@ class Recipe:
     marks: Mapping[str, Mark] = attrs.field(factory=dict)
     parts: tuple[Recipe, ...] = ()
 
+    @property
+    def title(self) -> str:
+        """The component as messages call it: its role and its name."""
+        return f"{self.component.role} {self.component.name!r}"
+
     def walk(self) -> Iterator[Recipe]:
         """Yield this recipe and everything in it, outermost first."""
         yield self
