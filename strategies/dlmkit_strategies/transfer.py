@@ -109,16 +109,32 @@ class Factor(TransferRule):
         return (rank_BP < first_B1.clamp_min(1)) & view.eligible_BP
 
 
-def _grid(steps: int, eps: float, device: torch.device) -> Tensor:
-    """Dream's share of masks to decide in each step: 1 - s/t on a float32 time grid, then 1."""
-    time = torch.linspace(1, eps, steps + 1, dtype=torch.float32, device=device)
-    share = 1 - time[1:] / time[:-1]
-    share[-1] = 1
-    return share
+@attrs.frozen
+class OnTimeGrid(TransferRule):
+    """What rules have in common that follow Dream's time grid, in float32 as published."""
+
+    may_wait = True
+
+    steps: int = option(doc="steps for each block", check=at_least(1), examples=(64, 128))
+    eps: float = option(1e-3, doc="last time of the grid", check=(above(0), below(1)))
+
+    def steps_per_block(self, width: int) -> int:
+        """The fixed number."""
+        return self.steps
+
+    def share_B(self, view: View) -> Tensor:
+        """Each row's share of masks to decide in this step: 1 - s/t, and 1 in the last one."""
+        step_B = view.block_step_B.clamp_max(self.steps - 1)
+        time = torch.linspace(
+            1, self.eps, self.steps + 1, dtype=torch.float32, device=step_B.device
+        )
+        share = 1 - time[1:] / time[:-1]
+        share[-1] = 1
+        return share[step_B]
 
 
 @attrs.frozen
-class TimeGrid(TransferRule):
+class TimeGrid(OnTimeGrid):
     """A share of the remaining masks, fixed by a time grid from 1 to eps; the last step takes all.
 
     The share is floor(masks x (1 - s/t)) in float32, as published, so with as many steps as masks
@@ -127,26 +143,16 @@ class TimeGrid(TransferRule):
     """
 
     name = "time-grid"
-    may_wait = True
-
-    steps: int = option(doc="steps for each block", check=at_least(1), examples=(64, 128))
-    eps: float = option(1e-3, doc="last time of the grid", check=(above(0), below(1)))
-
-    def steps_per_block(self, width: int) -> int:
-        """The fixed number."""
-        return self.steps
 
     def select(self, confidence_BP: Tensor, view: View) -> Tensor:
         """The share of this step, most confident first."""
-        share = _grid(self.steps, self.eps, confidence_BP.device)
-        step_B = view.block_step_B.clamp_max(self.steps - 1)
         masks_B = view.eligible_BP.sum(dim=1)
-        count_B = (masks_B.float() * share[step_B]).long()
+        count_B = (masks_B.float() * self.share_B(view)).long()
         return top_n(confidence_BP, view.eligible_BP, count_B[:, None])
 
 
 @attrs.frozen
-class Independent(TransferRule):
+class Independent(OnTimeGrid):
     """Each position on its own with probability 1 - s/t of a time grid; the last step takes all.
 
     Confidence plays no part.  Source: the reverse process of masked diffusion as in Dream's
@@ -154,18 +160,8 @@ class Independent(TransferRule):
     """
 
     name = "independent"
-    may_wait = True
     stochastic = True
-
-    steps: int = option(doc="steps for each block", check=at_least(1), examples=(64, 128))
-    eps: float = option(1e-3, doc="last time of the grid", check=(above(0), below(1)))
-
-    def steps_per_block(self, width: int) -> int:
-        """The fixed number."""
-        return self.steps
 
     def select(self, confidence_BP: Tensor, view: View) -> Tensor:
         """A coin for each position."""
-        share = _grid(self.steps, self.eps, confidence_BP.device)
-        step_B = view.block_step_B.clamp_max(self.steps - 1)
-        return (view.uniform_BP(self.name) < share[step_B][:, None]) & view.eligible_BP
+        return (view.uniform_BP(self.name) < self.share_B(view)[:, None]) & view.eligible_BP

@@ -41,14 +41,24 @@ class Fixed(DraftSchedule):
         return self.steps
 
 
-def _ordered(options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    least, most = options["least"], options["most"]
-    if least is not None and most is not None and least > most:
-        yield "least", f"least {least} is greater than most {most}", "swap them"
+@attrs.frozen
+class Bounded(DraftSchedule):
+    """What schedules have in common that learn from round to round, between two bounds."""
+
+    first: int = option(4, doc="steps in the first round", check=at_least(1))
+    least: int = option(1, doc="fewest steps", check=at_least(1))
+    most: int = option(16, doc="most steps", check=at_least(1))
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """The bounds must be in order."""
+        least, most = options["least"], options["most"]
+        if least is not None and most is not None and least > most:
+            yield "least", f"least {least} is greater than most {most}", "swap them"
 
 
 @attrs.frozen
-class GrowAndShrink(DraftSchedule):
+class GrowAndShrink(Bounded):
     """One step more after a draft that was kept whole, fewer after one that failed.
 
     Source: the heuristic schedule of assisted generation in transformers (+2, -1), and additive
@@ -57,16 +67,8 @@ class GrowAndShrink(DraftSchedule):
 
     name = "aimd"
 
-    first: int = option(4, doc="steps in the first round", check=at_least(1))
     more: int = option(1, doc="steps added after a draft that was kept whole", check=at_least(1))
     less: int = option(1, doc="steps taken off after one that was not", check=at_least(1))
-    least: int = option(1, doc="fewest steps", check=at_least(1))
-    most: int = option(16, doc="most steps", check=at_least(1))
-
-    @classmethod
-    def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-        """The bounds must be in order."""
-        return _ordered(options)
 
     def start(self) -> float:
         """The first round's number."""
@@ -79,7 +81,7 @@ class GrowAndShrink(DraftSchedule):
 
 
 @attrs.frozen
-class AdaptiveLength(DraftSchedule):
+class AdaptiveLength(Bounded):
     """A moving average of what was kept lately, and some steps more.
 
     Source: DiffuSpec (arXiv:2510.02358), adaptive draft-length controller.
@@ -87,18 +89,10 @@ class AdaptiveLength(DraftSchedule):
 
     name = "adl"
 
-    first: int = option(4, doc="steps in the first round", check=at_least(1))
     share: float = option(
         0.5, doc="weight of the latest round in the average", check=(above(0), at_most(1))
     )
     beyond: int = option(1, doc="steps beyond the average", check=at_least(0))
-    least: int = option(1, doc="fewest steps", check=at_least(1))
-    most: int = option(16, doc="most steps", check=at_least(1))
-
-    @classmethod
-    def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-        """The bounds must be in order."""
-        return _ordered(options)
 
     def start(self) -> float:
         """The average that gives the first round its number."""
@@ -160,7 +154,7 @@ class EveryBlocks(DraftSchedule):
         view, canvas = outcome.view, start.canvas
         masked_BN = outcome.after_BN == canvas.mask_id
         width = view.block.width
-        first_B = torch.where(canvas.masked_BN, canvas.columns_N, canvas.tokens_BN.shape[1]).amin(1)
+        first_B = _first_mask(canvas.tokens_BN, canvas)
         begin_B = first_B - (first_B - canvas.start_B) % width
         within_BN = canvas.columns_N < (begin_B + self.blocks * width)[:, None]
         return (masked_BN & within_BN).any(dim=1)
