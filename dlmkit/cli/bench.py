@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dlmkit.cli.count_option import count_option
 from dlmkit.cli.progress import error_console, loading_bar, repeats_bar, waiting
 from dlmkit.cli.spec_options import document_from, spec_options
 
@@ -26,26 +27,10 @@ Examples:
 
 @click.command("bench", epilog=_EXAMPLES)
 @spec_options
-@click.option(
-    "--repeats",
-    "-n",
-    type=click.IntRange(1),
-    default=5,
-    show_default=True,
-    help="Decodes measured.",
-)
-@click.option(
-    "--warmup", type=click.IntRange(0), default=1, show_default=True, help="Decodes before those."
-)
-@click.option(
-    "--batch-size",
-    "-b",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Prompts decoded together.",
-)
-@click.option("--threads", type=click.IntRange(1), help="CPU threads of PyTorch.")
+@count_option("--repeats", "-n", default=5, says="Decodes measured.")
+@count_option("--warmup", default=1, least=0, says="Decodes before those.")
+@count_option("--batch-size", "-b", default=1, says="Prompts decoded together.")
+@count_option("--threads", says="CPU threads of PyTorch.")
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers as one JSON object.")
 def command(
     repeats: int,
@@ -63,7 +48,7 @@ def command(
     """
     console = error_console()
     with waiting(console, "starting"):
-        document = document_from(spec.pop("pipeline"), spec.pop("overrides"), **spec)
+        document = document_from(**spec)
         import torch
 
         from dlmkit.benchmarking.measure import measure

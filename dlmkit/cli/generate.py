@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dlmkit.cli.count_option import count_option
 from dlmkit.cli.progress import error_console, loading_bar, waiting
 from dlmkit.cli.prompt_input import SAMPLE, read_prompts
 from dlmkit.cli.spec_options import document_from, spec_options
@@ -53,13 +54,11 @@ Examples:
     flag_value="infill",
     help="Fill the gaps of the prompts: <mask> is one token, <mask*5> five.",
 )
-@click.option(
+@count_option(
     "--batch-size",
     "-b",
-    type=click.IntRange(1),
     default=1,
-    show_default=True,
-    help="Prompts decoded together; answers do not depend on it.",
+    says="Prompts decoded together; answers do not depend on it.",
 )
 @click.option(
     "--trace", type=click.Path(path_type=Path), help="Write every step to a JSON Lines file."
@@ -108,7 +107,7 @@ def command(
 def _load(spec: dict[str, Any], console: Console, *, shown: bool) -> Runner:
     """Check the spec, then load its models."""
     with waiting(console, "starting", shown=shown):
-        document = document_from(spec.pop("pipeline"), spec.pop("overrides"), **spec)
+        document = document_from(**spec)
         from dlmkit.cli.usual_engine import with_usual_engine
         from dlmkit.generation import Runner
         from dlmkit.spec.report import render

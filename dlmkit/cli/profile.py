@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dlmkit.cli.count_option import count_option
 from dlmkit.cli.progress import error_console, loading_bar, repeats_bar, waiting
 from dlmkit.cli.spec_options import document_from, spec_options
 from dlmkit.errors import RequestError
@@ -43,15 +44,13 @@ def _sizes(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
 @click.option(
     "--fed", callback=_sizes, metavar="N,N", help="Fed positions in a row; by default 1 to 128."
 )
-@click.option(
+@count_option(
     "--repeats",
     "-n",
-    type=click.IntRange(1),
     default=3,
-    show_default=True,
-    help="Passes of which the fastest counts, after one that does not.",
+    says="Passes of which the fastest counts, after one that does not.",
 )
-@click.option("--threads", type=click.IntRange(1), help="CPU threads of PyTorch.")
+@count_option("--threads", says="CPU threads of PyTorch.")
 @click.option("--json", "as_json", is_flag=True, help="Print the times as one JSON object.")
 def command(
     rows: list[int] | None,
@@ -69,7 +68,7 @@ def command(
     """
     console = error_console()
     with waiting(console, "starting"):
-        document = document_from(spec.pop("pipeline"), spec.pop("overrides"), **spec)
+        document = document_from(**spec)
         import torch
 
         from dlmkit.generation import Runner
