@@ -68,6 +68,8 @@ class Condition:
 class Conditional(Combined):
     """Base of every `when`, beside its role."""
 
+    name = "when"
+
     condition: Condition = option(
         doc="where this applies: intervals of progress, block, step or row"
     )

@@ -38,8 +38,6 @@ __all__ = ["WhenExit", "WhenGuard", "WhenInputs", "WhenLogits", "WhenRevise", "W
 class WhenInputs(Conditional, InputTransform):
     """Change the input only where a condition holds."""
 
-    name = "when"
-
     then: InputTransform = option(doc=THEN)
 
     def apply(self, ids_BN: Tensor, view: View) -> Tensor:
@@ -61,8 +59,6 @@ class WhenInputs(Conditional, InputTransform):
 class WhenLogits(Conditional, LogitsTransform):
     """Edit the distribution only where a condition holds."""
 
-    name = "when"
-
     then: LogitsTransform = option(doc=THEN)
 
     @property
@@ -79,8 +75,6 @@ class WhenLogits(Conditional, LogitsTransform):
 class WhenGuard(Conditional, CommitGuard):
     """Guard the selection only where a condition holds."""
 
-    name = "when"
-
     then: CommitGuard = option(doc=THEN)
 
     def guard(self, commit_BP: Tensor, confidence_BP: Tensor, view: View) -> Tensor:
@@ -91,8 +85,6 @@ class WhenGuard(Conditional, CommitGuard):
 @attrs.frozen(kw_only=True)
 class WhenExit(Conditional, EarlyExit):
     """Exit only where a condition holds."""
-
-    name = "when"
 
     then: EarlyExit = option(doc=THEN)
 
@@ -107,8 +99,6 @@ class WhenExit(Conditional, EarlyExit):
 @attrs.frozen(kw_only=True)
 class WhenRevise(Conditional, Reviser):
     """Revise only where a condition holds."""
-
-    name = "when"
 
     then: Reviser = option(doc=THEN)
 
@@ -129,8 +119,6 @@ class WhenRevise(Conditional, Reviser):
 @attrs.frozen(kw_only=True)
 class WhenStop(Conditional, StopRule):
     """Stop rows only where a condition holds."""
-
-    name = "when"
 
     then: StopRule = option(doc=THEN)
 

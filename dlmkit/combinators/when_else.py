@@ -25,8 +25,6 @@ __all__ = ["WhenConfidence", "WhenSample", "WhenTransfer"]
 class WhenTransfer(Conditional, TransferRule):
     """One rule where a condition holds, another everywhere else."""
 
-    name = "when"
-
     then: TransferRule = option(doc=THEN)
     otherwise: TransferRule = option(doc=OTHERWISE)
 
@@ -52,8 +50,6 @@ class WhenTransfer(Conditional, TransferRule):
 class WhenSample(Conditional, TokenSampler):
     """One sampler where a condition holds, another everywhere else."""
 
-    name = "when"
-
     then: TokenSampler = option(doc=THEN)
     otherwise: TokenSampler = option(doc=OTHERWISE)
 
@@ -66,8 +62,6 @@ class WhenSample(Conditional, TokenSampler):
 @attrs.frozen(kw_only=True)
 class WhenConfidence(Conditional, ConfidenceScorer):
     """One score where a condition holds, another everywhere else."""
-
-    name = "when"
 
     then: ConfidenceScorer = option(doc=THEN)
     otherwise: ConfidenceScorer = option(doc=OTHERWISE)
