@@ -135,11 +135,6 @@ class Session:
             alone = plan.shadow_BH is None and mixture is None and not need.taps
             steps = plan.layer_steps.repeated(repeat)
             inputs = in_layer_steps(self.info, inputs, steps, self.features, alone=alone)
-        if plan.shadow_BH is not None and plan.layers_BNY is not None:
-            raise EngineError(
-                "where layers read different positions, a token cannot be hidden from its shadow",
-                hint="use a cache whose layers read the same, such as dual",
-            )
         shadows = Shadows.of(plan, self.info)
         if shadows is not None:
             inputs = shadows.extend(inputs, ids_BN, canvas)

@@ -37,10 +37,16 @@ class Shadows:
         """The shadows that a plan asks for, if any.
 
         Raises:
-            EngineError: in this network no position sees what comes after it.
+            EngineError: in this network no position sees what comes after it, or the layers read
+                different positions.
         """
         if plan.shadow_BH is None:
             return None
+        if plan.layers_BNY is not None:
+            raise EngineError(
+                "where layers read different positions, a token cannot be hidden from its shadow",
+                hint="use a cache whose layers read the same, such as dual",
+            )
         if info.attention.kind in ("causal", "masks-last"):
             raise EngineError(
                 f"shadow queries mean nothing in a network with {info.attention.kind} attention",

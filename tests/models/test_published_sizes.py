@@ -188,8 +188,10 @@ def test_the_block_is_the_users_then_the_configs_then_the_familys(changes, optio
         (SDAR_30B, "decoder_sparse_step", 2),
         (LLADA2_MINI, "score_function", "softmax"),
         (LLADA2_MINI, "use_qkv_bias", True),
+        (LLADA_MOE, "attention_bias", True),
         (LLADA_MOE, "qk_layernorm", False),
         (LLADA_MOE, "routed_scaling_factor", 2),
+        (NEMOTRON_8B, "attention_bias", True),
         (NEMOTRON_8B, "mlp_bias", True),
     ],
 )
