@@ -17,6 +17,7 @@ import attrs
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
 
+    from dlmkit.latents import Latents
     from dlmkit.layer_steps import Features, LayerSteps
     from dlmkit.models.arch import AttentionPattern
     from dlmkit.models.tokenizer import Tokenizer
@@ -35,8 +36,9 @@ class NetworkInfo:
     text; the first is the padding token.
     `capabilities` names optional abilities: `logits` of whole distributions; `attention-taps`,
     what attention saw (`Need.taps`); `layer-steps`, passes that compute other positions in each
-    layer; `mixed-inputs`, feeding mixtures of tokens; `noise-level`,
-    predictions that hang on the noise level of a row.  `prompt_ids` are the numbers of prompt
+    layer; `mixed-inputs`, feeding mixtures of tokens; `latents`, refining
+    latent states of `latent_dim` numbers; `noise-level`, predictions that hang on the noise level
+    of a row.  `prompt_ids` are the numbers of prompt
     tokens, embeddings that may be fed and are never predicted.  `tokenizer` is there while a
     session decodes with a checkpoint that has one.
     """
@@ -58,6 +60,7 @@ class NetworkInfo:
     eot_ids: tuple[int, ...] = ()
     capabilities: frozenset[str] = frozenset({"logits"})
     prompt_ids: tuple[int, ...] = ()
+    latent_dim: int = 0
     tokenizer: Tokenizer | None = attrs.field(default=None, eq=False, repr=False)
 
 
@@ -82,7 +85,8 @@ class NetworkInputs:
     Only for networks with the ability: `watch_BQ`, bool, the queries whose attention is noted;
     `mix_ids_BQK` and `mix_weights_BQK`, float32, tokens whose embeddings are added up in place of
     the embedding of `ids_BQ`; `layer_steps` with the `features` of the pass before (None: there was
-    none), which the call writes into; `noise_B`, float32, the noise level of each row.
+    none), which the call writes into; `noise_B`, float32, the noise level of each row; `latents` of
+    the fed positions, to be refined.
     """
 
     ids_BQ: Tensor
@@ -98,6 +102,7 @@ class NetworkInputs:
     layer_steps: LayerSteps | None = None
     features: Features | None = None
     noise_B: Tensor | None = None
+    latents: Latents | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -108,7 +113,8 @@ class NetworkOutput:
     Where `Need.taps` asks: `attention_YBQK`, attention weights over cached and fed keys, and
     `relevance_YBQ`, the product of each fed key with the mean of the watched queries, unscaled;
     both are means over the heads, float32 at least.  After a pass in layer steps: `features`, and
-    `computed`, the positions that it computed in full, of all rows, mean over the layers.
+    `computed`, the positions that it computed in full, of all rows, mean over the layers.  After a
+    pass that was fed latents: `latents`, refined.
     """
 
     pack: ScorePack
@@ -118,6 +124,7 @@ class NetworkOutput:
     relevance_YBQ: Tensor | None = None
     features: Features | None = None
     computed: int | None = None
+    latents: Latents | None = None
 
 
 class Network(Protocol):

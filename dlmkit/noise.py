@@ -76,6 +76,10 @@ class Noise:
         """One standard Gumbel number for each position and token, float64."""
         return _gumbel(self._uniform_BPW(stream, positions_BP, vocabulary))
 
+    def normal_BPW(self, stream: str, positions_BP: Tensor, words: int) -> Tensor:
+        """So many standard normal numbers for each position, float64."""
+        return torch.special.ndtri(self._uniform_BPW(stream, positions_BP, words))
+
     def _uniform_BPW(self, stream: str, positions_BP: Tensor, words: int) -> Tensor:
         device = positions_BP.device
         pairs = (words + 1) // 2

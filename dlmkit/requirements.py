@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ABILITIES", "attention_problem", "demands", "refuse_unmet"]
 
-ABILITIES = frozenset({"attention-taps", "layer-steps", "mixed-inputs", "prompt-tokens"})
-"""Requirements that an engine meets or not; a model may still have no prompt tokens."""
+ABILITIES = frozenset({"attention-taps", "latents", "layer-steps", "mixed-inputs", "prompt-tokens"})
+"""Requirements that an engine meets or not; a model may still have no prompt tokens, or latents."""
 
 _ATTENTION = {
     "block-causal": ("block-causal", "causal", "masks-last"),
@@ -28,7 +28,7 @@ _ATTENTION = {
 """Requirements that a model's attention meets, by its kind."""
 
 
-def attention_problem(strategy: Strategy, pattern: AttentionPattern) -> str | None:
+def attention_problem(strategy: Strategy | Procedure, pattern: AttentionPattern) -> str | None:
     """Say which attention a strategy is for, if the model's is another."""
     for name in sorted(strategy.requires & _ATTENTION.keys()):
         if pattern.kind not in _ATTENTION[name]:
@@ -56,11 +56,12 @@ def refuse_unmet(procedure: Procedure, networks: Mapping[str, NetworkInfo]) -> N
             raise EngineError(
                 f"{strategy.role} {strategy.name!r} needs {', '.join(sorted(missing))}, which the "
                 f"engine '{info.engine}' does not offer for model '{model}'",
-                hint="use the torch engine without `compile`, or do without it",
+                hint="use the torch engine without `compile`, or do without it; only looped models "
+                "have latents",
             )
 
 
-def demands(procedure: Procedure) -> Iterator[tuple[Strategy, str, frozenset[str]]]:
+def demands(procedure: Procedure) -> Iterator[tuple[Strategy | Procedure, str, frozenset[str]]]:
     """Each strategy with the name of its model and the abilities that it needs of the engine."""
     for strategy, model in _strategies(procedure, procedure.home()):
         yield strategy, model, strategy.requires & ABILITIES
@@ -70,11 +71,11 @@ def _abilities(info: NetworkInfo) -> frozenset[str]:
     return info.capabilities | ({"prompt-tokens"} if info.prompt_ids else frozenset())
 
 
-def _strategies(component: Component, model: str) -> Iterator[tuple[Strategy, str]]:
-    """Everything below a component that is a strategy, with the model that it is used with."""
+def _strategies(component: Component, model: str) -> Iterator[tuple[Strategy | Procedure, str]]:
+    """Every strategy and procedure from a component down, with the model that it is used with."""
     if isinstance(component, Procedure):
         model = component.home()
-    if isinstance(component, Strategy):
+    if isinstance(component, Strategy | Procedure):
         yield component, model
     cls: Any = type(component)
     for field in attrs.fields(cls):

@@ -112,10 +112,12 @@ class Strategy(Component):
 class Procedure(Component):
     """The root of a pipeline: decides which forward passes run, and in which order.
 
-    `repeats` says that it decodes the same rows several times to get different texts.
+    `repeats` says that it decodes the same rows several times to get different texts; `requires`
+    names what it needs of its model itself, as strategies do (see `Strategy`).
     """
 
     role = "procedure"
+    requires: ClassVar[frozenset[str]] = frozenset()
     repeats: ClassVar[bool] = False
 
     @abstractmethod

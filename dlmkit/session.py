@@ -23,6 +23,7 @@ from dlmkit.canvas import Canvas
 from dlmkit.columns import in_columns
 from dlmkit.errors import EngineError
 from dlmkit.kept import Kept
+from dlmkit.latents import Latents
 from dlmkit.layer_reads import LayerReads, strays
 from dlmkit.layer_steps import Features
 from dlmkit.layout import Layout
@@ -187,6 +188,42 @@ class Session:
         whole = Prediction(pack=output.pack, logits_BPV=output.logits_BSV)
         places = [slice(count * number, count * (number + 1)) for number in range(len(states))]
         return [part_of(whole, slice(None), each) for each in places]
+
+    def refine(
+        self,
+        ids_BN: Tensor,
+        canvas: Canvas,
+        positions_BP: Tensor,
+        plan: Plan,
+        need: Need,
+        required_BP: Tensor,
+        latents: Latents,
+    ) -> tuple[Prediction, Latents]:
+        """Run one pass that refines the latents of the positions that the plan computes.
+
+        Raises:
+            EngineError: as `predict` does, or the network has no latents.
+        """
+        if "latents" not in self.info.capabilities:
+            raise EngineError(
+                f"the engine '{self.info.engine}' cannot refine latents of this model",
+                hint="use a looped model, on the torch engine without `compile`",
+            )
+        plan, columns = plan.trimmed(), ids_BN.shape[1]
+        ids_BQ = ids_BN.gather(1, plan.feed_BQ)
+        wanted = self._rows_of(positions_BP, plan, columns, required_BP), None
+        inputs = self._inputs(ids_BQ, ids_BN, plan, canvas, 1, wanted, need)
+        inputs = attrs.evolve(inputs, latents=latents.fed(plan.feed_BQ))
+        output = self.network.forward(inputs, need)
+        if not self.counts.forwards:
+            _refuse_no_numbers(output)
+        rows, fed = ids_BQ.shape
+        self._account.counts = self.counts.plus(rows=rows, fed=rows * fed)
+        if plan.commit_BQ is not None:
+            self._store(ids_BN).commit(output.fresh, plan.feed_BQ, plan.commit_BQ, ids_BQ)
+        assert output.latents is not None  # noqa: S101 - the network was fed some
+        prediction = Prediction(pack=output.pack, logits_BPV=output.logits_BSV)
+        return prediction, latents.updated(output.latents, plan.places_BN(columns))
 
     def follow(self, layout: Layout) -> None:
         """Keep what is stored for positions that stay where they are; layers start afresh."""

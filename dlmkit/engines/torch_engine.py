@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EAGER_ONLY", "TorchEngine"]
 
-EAGER_ONLY = frozenset({"attention-taps", "layer-steps"})
+EAGER_ONLY = frozenset({"attention-taps", "latents", "layer-steps"})
 """Abilities that a compiled network does not have."""
 
 

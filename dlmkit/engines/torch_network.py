@@ -18,10 +18,12 @@ from dlmkit.models.attention_tap import AttentionTap
 from dlmkit.models.decoder import Decoder
 from dlmkit.models.free_memory import is_out_of_memory
 from dlmkit.models.layerwise import run_layers
+from dlmkit.models.looped import LoopedDecoder
 from dlmkit.network import KeyValues, NetworkInfo, NetworkInputs, NetworkOutput
 from dlmkit.prediction import ScorePack, score_pack
 
 if TYPE_CHECKING:
+    from dlmkit.latents import Latents
     from dlmkit.layer_steps import LayerSteps
     from dlmkit.models.text_module import TextModule
     from dlmkit.need import Need
@@ -40,7 +42,11 @@ class TorchNetwork:
     def __init__(self, decoder: TextModule, info: NetworkInfo, *, compiled: bool = False) -> None:
         self.decoder = decoder
         abilities = decoder.abilities - EAGER_ONLY if compiled else decoder.abilities
-        self.info = attrs.evolve(info, capabilities=info.capabilities | abilities)
+        self.info = attrs.evolve(
+            info,
+            capabilities=info.capabilities | abilities,
+            latent_dim=decoder.arch.hidden if "latents" in abilities else 0,
+        )
         self._trunk = torch.compile(decoder, dynamic=True) if compiled else decoder
         self._head = torch.compile(decoder.head, dynamic=True) if compiled else decoder.head
 
@@ -61,6 +67,8 @@ class TorchNetwork:
     def _forward(self, inputs: NetworkInputs, need: Need) -> NetworkOutput:
         if inputs.layer_steps is not None:
             return self._by_layers(inputs, inputs.layer_steps, need)
+        if inputs.latents is not None:
+            return self._refined(inputs, inputs.latents, need)
         past = inputs.past
         tap = AttentionTap(weights="rollout" in need.taps, watch_BQ=inputs.watch_BQ)
         hidden_BQD, keys_YBGQE, values_YBGQE = self._trunk(
@@ -100,6 +108,25 @@ class TorchNetwork:
             fresh=KeyValues(keys_YBGCE=keys, values_YBGCE=values),
             features=features,
             computed=computed,
+        )
+
+    def _refined(self, inputs: NetworkInputs, latents: Latents, need: Need) -> NetworkOutput:
+        assert isinstance(self.decoder, LoopedDecoder)  # noqa: S101 - it offers `latents`
+        past = inputs.past
+        hidden_BQD, after, keys_YBGQE, values_YBGQE = self.decoder.refine(
+            inputs.ids_BQ,
+            inputs.positions_BQ,
+            latents,
+            _joined_mask(inputs),
+            None if past is None else past.keys_YBGCE,
+            None if past is None else past.values_YBGCE,
+        )
+        pack, logits_BSV = self._scores(hidden_BQD, inputs, need)
+        return NetworkOutput(
+            pack=pack,
+            logits_BSV=logits_BSV,
+            fresh=KeyValues(keys_YBGCE=keys_YBGQE, values_YBGCE=values_YBGQE),
+            latents=after,
         )
 
     def _mixed(self, inputs: NetworkInputs) -> dict[str, Tensor]:

@@ -32,13 +32,18 @@ def derive_module(source: TextModule, derivation: Derivation) -> TextModule:
     """Return a module that shares the weights of `source` which it does not change.
 
     Raises:
-        ModelError: a layer to be left out does not exist, or none is left; prompt tokens are not
-            for this model.
+        ModelError: a layer to be left out does not exist, or none is left, or the model repeats
+            some; prompt tokens are not for this model.
         EngineError: the quantisation library is not installed.
     """
     problem = layers_problem(derivation.skip_layers, source.arch.layers)
     if problem:
         raise ModelError(f"skip_layers {problem}", hint="layers are counted from 0")
+    if derivation.skip_layers and "latents" in source.abilities:
+        raise ModelError(
+            "skip_layers is for models that run each layer once; this one repeats some",
+            hint="leave out `skip_layers`",
+        )
     made = _without_layers(source, derivation.skip_layers)
     if derivation.quantize:
         _quantize(made)

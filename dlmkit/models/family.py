@@ -57,7 +57,8 @@ class ModelFamily(Component):
     `architectures` lists the values of `architectures[0]` that the family answers to; without
     any, a user has to name the family.
     `tied_field` is the config field that says whether the head shares the embedding's weights.
-    `edits` says that checkpoints of the family are trained to replace tokens that stand there.
+    `edits` says that checkpoints of the family are trained to replace tokens that stand there,
+    `looped` that their networks refine latent states (`latents`).
     """
 
     role = "family"
@@ -65,6 +66,7 @@ class ModelFamily(Component):
     architectures: ClassVar[tuple[str, ...]] = ()
     tied_field: ClassVar[str] = "tie_word_embeddings"
     edits: ClassVar[bool] = False
+    looped: ClassVar[bool] = False
     defaults: ClassVar[FamilyDefaults] = FamilyDefaults()
 
     @abstractmethod

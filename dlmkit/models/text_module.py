@@ -25,7 +25,7 @@ class TextModule(nn.Module):
     A new module holds whatever its memory held: fill every parameter before use.  `abilities`
     names what more a module offers (see `NetworkInfo`): `attention-taps`, the argument `tap` of
     its call; `mixed-inputs`, the argument `embeds_BQD`; `noise-level`, the argument `noise_B` of
-    its call and of `head`.
+    its call and of `head`; `latents`, the method `refine` (see `dlmkit.models.looped`).
     """
 
     abilities: ClassVar[frozenset[str]] = frozenset()

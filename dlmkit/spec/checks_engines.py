@@ -36,9 +36,9 @@ def _with_models(root: Recipe) -> Iterator[tuple[Recipe, ModelRef]]:
 
 
 def _used_with(root: Recipe) -> Iterator[tuple[Recipe, ModelRef]]:
-    """Each strategy that requires something, with the model that it is used with."""
+    """Each strategy or procedure that requires something, with the model that it is used with."""
     for procedure, ref in _with_models(root):
-        for part in own(procedure, Strategy):
+        for part in (procedure, *own(procedure, Strategy)):
             if part.component.requires:
                 yield part, ref
 
@@ -100,6 +100,19 @@ def untrained_editing(root: Recipe) -> Iterator[Finding]:
             )
 
 
+def unlooped(root: Recipe) -> Iterator[Finding]:
+    """A procedure refines latents, which the model does not have."""
+    for procedure, ref in _with_models(root):
+        named = _named(ref) if "latents" in procedure.component.requires else None
+        if named is not None and not named[1].looped:
+            yield Finding(
+                procedure,
+                f"procedure {procedure.component.name!r} refines latent states, which models of "
+                f"the family {named[1].name!r} do not have",
+                "use a looped model (family 'looped'), or `use: denoise`",
+            )
+
+
 def _pattern(ref: ModelRef) -> AttentionPattern | None:
     """The attention of a named checkpoint, where it is known."""
     named = _named(ref)
@@ -135,5 +148,6 @@ ENGINE_CHECKS = (
     Check("C11", "error", attention),
     Check("C13", "error", unseen_blocks),
     Check("C20", "warning", untrained_editing),
+    Check("latents", "error", unlooped),
 )
 """Checks of strategies against engine and model."""

@@ -6,6 +6,8 @@ caches and batches behave as they do in a large model; only the answers mean not
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import attrs
 import tokenizers
 import torch
@@ -13,11 +15,15 @@ import torch
 from dlmkit.engines.torch_network import TorchNetwork
 from dlmkit.models.arch import ArchSpec, AttentionPattern, RotarySpec
 from dlmkit.models.decoder import Decoder
+from dlmkit.models.looped import LoopedArch, LoopedDecoder
 from dlmkit.models.prompt_tokens import PromptedEmbedding, prompt_ids
+from dlmkit.models.text_module import TextModule
 from dlmkit.models.tokenizer import Tokenizer
 from dlmkit.network import NetworkInfo
 
-__all__ = ["toy_network", "toy_tokenizer"]
+__all__ = ["toy_looped_network", "toy_network", "toy_tokenizer"]
+
+_Module = TypeVar("_Module", bound=TextModule)
 
 
 def toy_network(
@@ -47,13 +53,8 @@ def toy_network(
         max_positions=512,
         attention=pattern,
     )
-    decoder = Decoder(arch)
     generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in decoder.parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            parameter.copy_(noise * 0.5 + (1.0 if parameter.ndim == 1 else 0.0))
-    decoder = decoder.to(dtype).eval().requires_grad_(False)
+    decoder = _drawn(Decoder(arch), generator, dtype)
     if prompts:
         weight = decoder.model.embed_tokens.weight
         prompts_MD = 0.5 * torch.randn(prompts, arch.hidden, generator=generator)
@@ -61,6 +62,42 @@ def toy_network(
     info = _info(arch, vocabulary, logit_shift, dtype)
     info = attrs.evolve(info, prompt_ids=prompt_ids(vocabulary, prompts))
     return TorchNetwork(decoder, info)
+
+
+def toy_looped_network(
+    seed: int = 0, *, vocabulary: int = 24, depth: int = 8, dtype: torch.dtype = torch.float64
+) -> TorchNetwork:
+    """Build a causal looped network of three layers, the middle one repeated, from `seed`.
+
+    Its states settle within some ten recurrences.
+    """
+    arch = LoopedArch(
+        vocab_rows=vocabulary,
+        hidden=16,
+        layers=3,
+        heads=2,
+        kv_heads=1,
+        head_dim=8,
+        ffn=24,
+        rotary=RotarySpec(dim=8),
+        max_positions=512,
+        attention=AttentionPattern(kind="causal"),
+        prelude=1,
+        coda=1,
+        depth=depth,
+    )
+    decoder = _drawn(LoopedDecoder(arch), torch.Generator().manual_seed(seed), dtype)
+    decoder.adapter.weight[:, : arch.hidden] *= 1.5  # more of the state, so that it settles slowly
+    return TorchNetwork(decoder, _info(arch, vocabulary, 1, dtype))
+
+
+def _drawn(decoder: _Module, generator: torch.Generator, dtype: torch.dtype) -> _Module:
+    """The module with random weights."""
+    with torch.no_grad():
+        for parameter in decoder.parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(noise * 0.5 + (1.0 if parameter.ndim == 1 else 0.0))
+    return decoder.to(dtype).eval().requires_grad_(False)
 
 
 def toy_tokenizer(vocabulary: int = 24) -> Tokenizer:

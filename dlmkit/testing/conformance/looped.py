@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from dlmkit.memory import parts
 from dlmkit.testing.conformance.case import Check, require
 from dlmkit.testing.conformance.decoding import PROMPTS, Decoded, decode, refuse_strays
 from dlmkit.testing.conformance.pipelines import pipeline_around
 from dlmkit.testing.conformance.scenes import attention_for
 from dlmkit.testing.one_device import strays
 from dlmkit.testing.plain import FoursInOrder
-from dlmkit.testing.toy import toy_network
+from dlmkit.testing.toy import toy_looped_network, toy_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,9 @@ def toy_networks(shift: int = 0, attention: AttentionPattern | None = None) -> d
 
 
 def toy_networks_for(component: Component) -> dict[str, Network]:
-    """One whose attention the component can work with; a causal one predicts the next token."""
+    """One that the component can work with; a causal one predicts the next token."""
+    if any("latents" in getattr(part, "requires", ()) for part in parts(component)):
+        return {"main": toy_looped_network()}
     attention = attention_for(component)
     return toy_networks(int(attention is not None and attention.kind == "causal"), attention)
 

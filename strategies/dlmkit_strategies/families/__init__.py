@@ -10,6 +10,7 @@ from dlmkit_strategies.families.llada import Llada
 from dlmkit_strategies.families.llada2 import Llada2
 from dlmkit_strategies.families.llada_moe import LladaMoe
 from dlmkit_strategies.families.llama import Llama
+from dlmkit_strategies.families.looped import Looped
 from dlmkit_strategies.families.nemotron import EfficientDlm, Nemotron
 from dlmkit_strategies.families.openwebtext import Bd3Lm, Mdlm, Sedd
 from dlmkit_strategies.families.qwen2 import Qwen2
@@ -32,6 +33,7 @@ __all__ = [
     "Llada2",
     "LladaMoe",
     "Llama",
+    "Looped",
     "Mdlm",
     "Nemotron",
     "OpenDcoder",
@@ -56,6 +58,7 @@ FAMILIES = (
     Llada2,
     LladaMoe,
     Llama,
+    Looped,
     Mdlm,
     Nemotron,
     OpenDcoder,

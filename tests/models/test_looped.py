@@ -1,0 +1,96 @@
+"""The looped family: a checkpoint folder in a layout of its own, loaded and decoded."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.testing import assert_close
+
+from dlmkit import generate
+from dlmkit.builtin.tokenizer import EOS, builtin_tokenizer, special_id, write_tokenizer
+from dlmkit.errors import ModelError
+from dlmkit.latents import Latents
+from dlmkit.models.config import Config
+from dlmkit.models.derivation import Derivation
+from dlmkit.models.derive import derive_module
+from dlmkit.models.loading import load_model
+from dlmkit_strategies.families import Looped
+
+SEQUENTIAL = {"wave": 1, "recurrences": 6, "depth": 6, "noise": 0, "momentum": 0, "scale": 0}
+
+
+def config(**changes):
+    tokenizer = builtin_tokenizer()
+    fields = {
+        "architectures": ["LoopedForCausalLM"],
+        "eos_token_id": special_id(tokenizer, EOS),
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "max_position_embeddings": 128,
+        "num_attention_heads": 2,
+        "num_hidden_layers": 4,
+        "num_prelude_layers": 1,
+        "num_coda_layers": 1,
+        "recurrences": 6,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": True,
+        "vocab_size": tokenizer.get_vocab_size(),
+    }
+    return {**fields, **changes}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Random weights under the names of the module."""
+    family, fields = Looped(), config()
+    module = family.network(family.describe(Config(fields), ()))
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        name: torch.randn(value.shape, generator=generator)
+        for name, value in module.named_parameters()
+    }
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    write_tokenizer(builtin_tokenizer(), tmp_path)
+    return tmp_path
+
+
+def test_an_ordinary_pass_is_that_many_recurrences_of_nothing(checkpoint):
+    """However they are divided among passes."""
+    network = load_model(str(checkpoint), dtype="float32").network
+    ids, places = torch.tensor([[3, 1, 4, 1, 5]]), torch.arange(5)[None]
+    seen = torch.ones(1, 1, 5, 5).tril().bool()
+    zero = torch.zeros(1, 5, 16)
+    latents = Latents(state_BND=zero, condition_BND=zero, kept_BN=zero[..., 0], recurrences=2)
+    with torch.inference_mode():
+        expected, _, _ = network.decoder(ids, places, seen)
+        for _ in range(3):
+            found, latents, _, _ = network.decoder.refine(ids, places, latents, seen)
+    assert_close(expected, found)
+
+
+@pytest.mark.parametrize("prompt", ["Tom has 3 apples.", "sort: 4 2 9"])
+def test_at_full_depth_the_sampler_writes_what_ordinary_decoding_writes(checkpoint, prompt):
+    """The preset `autoregressive` on the same folder."""
+    where = [f"models.main.repo={json.dumps(str(checkpoint))}", "gen_length=10"]
+    options = [f"pipeline.{name}={value}" for name, value in SEQUENTIAL.items()]
+    plain = generate(prompt, "autoregressive", overrides=where)[0]
+    found = generate(prompt, "recurrent-depth", overrides=[*where, *options])[0]
+    assert plain.text == found.text
+    assert plain.nfe == found.nfe
+
+
+def test_layers_of_a_looped_model_are_not_left_out(checkpoint):
+    """The others would move from one part to the next."""
+    module = load_model(str(checkpoint)).network.decoder
+    with pytest.raises(ModelError, match="this one repeats some"):
+        derive_module(module, Derivation(source="main", skip_layers=(1,)))
+
+
+def test_a_config_without_a_core_is_refused():
+    """Prelude and coda leave nothing to repeat."""
+    with pytest.raises(ModelError, match="1 prelude and 3 coda layers leave none of 4"):
+        Looped().arch(Config(config(num_coda_layers=3)))
