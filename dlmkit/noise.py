@@ -78,7 +78,8 @@ class Noise:
 
     def normal_BPW(self, stream: str, positions_BP: Tensor, words: int) -> Tensor:
         """So many standard normal numbers for each position, float64."""
-        return torch.special.ndtri(self._uniform_BPW(stream, positions_BP, words))
+        normal_BPW: Tensor = torch.special.ndtri(self._uniform_BPW(stream, positions_BP, words))
+        return normal_BPW
 
     def _uniform_BPW(self, stream: str, positions_BP: Tensor, words: int) -> Tensor:
         device = positions_BP.device

@@ -131,8 +131,8 @@ class Wavefront:
 
     def change_BW(self, before_BND: Tensor, positions_BW: Tensor) -> Tensor:
         """How far states have moved, by their own size, float64."""
-        change_BN = (self.latents.state_BND - before_BND).double().norm(dim=-1)
-        size_BN = self.latents.state_BND.double().norm(dim=-1)
+        change_BN: Tensor = (self.latents.state_BND - before_BND).double().norm(dim=-1)
+        size_BN: Tensor = self.latents.state_BND.double().norm(dim=-1)
         return (change_BN / size_BN).gather(1, positions_BW)
 
     def move(self, canvas: Canvas, final_B: Tensor, headway: int) -> None:
