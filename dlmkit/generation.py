@@ -22,6 +22,7 @@ from dlmkit.defaults import DEFAULT_PIPELINE
 from dlmkit.draft_verify.ledger import Ledger, LedgerKeeper
 from dlmkit.engine import LoadedModel, find_engine
 from dlmkit.errors import ModelError
+from dlmkit.host_threads import left_to_networks
 from dlmkit.models.loading import load_model
 from dlmkit.profiling.weighing import PassLog, Scales
 from dlmkit.prompts import Mode, check_prompts, encode
@@ -220,6 +221,7 @@ class Decode:
         self.canvas = canvas
         self.seconds = 0.0
         self._keep_given = keep_given
+        self._infos = [model.network.info for model in runner.models.values()]
         self._live: dict[str, list[Tensor]] = {name: [] for name in runner.models}
         self._passes = PassLog()
         self._ledgers = LedgerKeeper()
@@ -236,7 +238,7 @@ class Decode:
         """
         started = perf_counter()
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), left_to_networks(self._infos):
                 record = next(self._records)
         finally:
             self.seconds += perf_counter() - started

@@ -36,11 +36,11 @@ class NetworkInfo:
     text; the first is the padding token.
     `capabilities` names optional abilities: `logits` of whole distributions; `attention-taps`,
     what attention saw (`Need.taps`); `layer-steps`, passes that compute other positions in each
-    layer; `mixed-inputs`, feeding mixtures of tokens; `latents`, refining
-    latent states of `latent_dim` numbers; `noise-level`, predictions that hang on the noise level
-    of a row.  `prompt_ids` are the numbers of prompt
-    tokens, embeddings that may be fed and are never predicted.  `tokenizer` is there while a
-    session decodes with a checkpoint that has one.
+    layer; `mixed-inputs`, feeding mixtures of tokens; `latents`, refining latent states of
+    `latent_dim` numbers; `noise-level`, predictions that hang on the noise level of a row.
+    `prompt_ids` are the numbers of prompt tokens, embeddings that may be fed and are never
+    predicted.  `own_threads` says that passes run on threads of the engine's own, not on
+    PyTorch's.  `tokenizer` is there while a session decodes with a checkpoint that has one.
     """
 
     vocab_size: int
@@ -61,6 +61,7 @@ class NetworkInfo:
     capabilities: frozenset[str] = frozenset({"logits"})
     prompt_ids: tuple[int, ...] = ()
     latent_dim: int = 0
+    own_threads: bool = False
     tokenizer: Tokenizer | None = attrs.field(default=None, eq=False, repr=False)
 
 

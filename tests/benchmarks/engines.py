@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 
 import attrs
 import click
@@ -52,6 +52,8 @@ SIXTY = {"hidden": 512, "layers": 12, "ffn": 2048, "vocabulary": 8192}
 WIDE = {"hidden": 256, "layers": 4, "ffn": 704, "vocabulary": 126_464}
 SHALLOW = ({"hidden": 1024, "ffn": 4096}, {"hidden": 2048, "ffn": 8192})
 MEGABYTE = 2**20
+SPIN = 0.1
+"""Seconds after which idle threads have gone to sleep."""
 
 
 @attrs.frozen
@@ -95,10 +97,14 @@ class Bench:
         return engine.load(str(reference), LoadOptions(device="cpu"))
 
     def seconds(self, **runs: Callable[[], object]) -> dict[str, float]:
-        """Medians of several ways, one after the other in turn."""
+        """Medians of several ways, one after the other in turn.
+
+        Threads of the one spin for a while after their work; the other waits until they sleep.
+        """
         taken: dict[str, list[float]] = {name: [] for name in runs}
         for repeat in range(self.repeats + 2):
             for name, run in runs.items():
+                sleep(SPIN)
                 started = perf_counter()
                 run()
                 if repeat >= 2:

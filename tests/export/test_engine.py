@@ -60,6 +60,11 @@ def test_a_bundle_brings_everything_that_decoding_needs():
     assert plain.tokenizer.encode_chat(turn) == model.tokenizer.encode_chat(turn)
 
 
+def test_it_computes_on_threads_of_its_own():
+    """So that PyTorch leaves it the cores while a decode runs."""
+    assert opened(bundle("tiny")).network.info.own_threads
+
+
 def test_the_mask_token_may_be_overruled():
     """As on every engine, with the record saying so."""
     model = opened(bundle("tiny"), mask_id=7)

@@ -67,8 +67,9 @@ class OnnxRuntimeEngine(Engine):
         from dlmkit_export.runtime.network import OnnxNetwork
 
         threads = self.threads or torch.get_num_threads()
+        info = manifest.info(self.name, device, mask_id)
         return OnnxNetwork(
-            manifest.info(self.name, device, mask_id),
+            attrs.evolve(info, own_threads=device.type == "cpu"),
             manifest,
             lambda name: GraphRunner(folder / name, device, threads),
         )
