@@ -9,12 +9,17 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from dlmkit.engine import LoadOptions
 from dlmkit.errors import EngineError, ModelError
+from dlmkit.models.loading import load_model
 from dlmkit.need import Need
-from dlmkit_strategies.families import FAMILIES, Bd3Lm, Llada, Sedd
+from dlmkit_export.bundle.make import make_bundle
+from dlmkit_export.bundle.options import ExportOptions
+from dlmkit_strategies.families import FAMILIES, Bd3Lm, Llada, Looped, Sedd
 from tests.engines.calls import feed
-from tests.export.compiled import make, network
+from tests.export.compiled import make, network, opened
 from tests.models.checkpoints import loaded
+from tests.models.looped_model import write_looped_model
 
 CLOSE = {"atol": 3e-4, "rtol": 1e-4}
 PACK = Need(top=3, entropy=True, current=True)
@@ -53,7 +58,10 @@ def calls(reference, rows, fed, slots):
 
 
 def compare(name, opset):
-    reference, compiled = loaded(name, dtype="float32").network, network(name, opset=opset)
+    agree(loaded(name, dtype="float32").network, network(name, opset=opset))
+
+
+def agree(reference, compiled):
     for shape in SHAPES.values():
         ids_BQ, given = calls(reference, *shape)
         expected, found = (feed(each, ids_BQ, **given) for each in (reference, compiled))
@@ -92,6 +100,15 @@ def test_the_decomposed_form_is_the_same_for_other_families(name):
     compare(name, 20)
 
 
+def test_looped_networks_run_at_full_depth(tmp_path):
+    """The core is unrolled; latents cannot be handed over."""
+    checkpoint = str(write_looped_model(tmp_path))
+    make_bundle(checkpoint, tmp_path / "bundle", ExportOptions(), LoadOptions(dtype="float32"))
+    reference, compiled = load_model(checkpoint, dtype="float32"), opened(tmp_path / "bundle")
+    assert "latents" in reference.network.info.capabilities - compiled.network.info.capabilities
+    agree(reference.network, compiled.network)
+
+
 @pytest.mark.parametrize("name", ["sedd", "mdlm"])
 def test_networks_that_are_told_the_noise_are_refused(name, tmp_path):
     """Without an input for it, a graph would answer as for another level."""
@@ -108,4 +125,5 @@ def test_networks_of_other_classes_are_refused(tmp_path):
 
 def test_every_kind_of_network_is_exported_or_refused():
     """A family that builds a network of its own needs a checkpoint in the lists above."""
-    assert {Llada.network, Bd3Lm.network, Sedd.network} == {each.network for each in FAMILIES}
+    known = {each.network for each in (Llada, Bd3Lm, Sedd, Looped)}
+    assert known == {each.network for each in FAMILIES}

@@ -6,11 +6,9 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch.testing import assert_close
 
 from dlmkit import generate
-from dlmkit.builtin.tokenizer import EOS, builtin_tokenizer, special_id, write_tokenizer
 from dlmkit.errors import ModelError
 from dlmkit.latents import Latents
 from dlmkit.models.config import Config
@@ -18,44 +16,15 @@ from dlmkit.models.derivation import Derivation
 from dlmkit.models.derive import derive_module
 from dlmkit.models.loading import load_model
 from dlmkit_strategies.families import Looped
+from tests.models.looped_model import config, write_looped_model
 
 SEQUENTIAL = {"wave": 1, "recurrences": 6, "depth": 6, "noise": 0, "momentum": 0, "scale": 0}
 
 
-def config(**changes):
-    tokenizer = builtin_tokenizer()
-    fields = {
-        "architectures": ["LoopedForCausalLM"],
-        "eos_token_id": special_id(tokenizer, EOS),
-        "hidden_size": 16,
-        "intermediate_size": 24,
-        "max_position_embeddings": 128,
-        "num_attention_heads": 2,
-        "num_hidden_layers": 4,
-        "num_prelude_layers": 1,
-        "num_coda_layers": 1,
-        "recurrences": 6,
-        "rope_theta": 10000.0,
-        "tie_word_embeddings": True,
-        "vocab_size": tokenizer.get_vocab_size(),
-    }
-    return {**fields, **changes}
-
-
 @pytest.fixture
 def checkpoint(tmp_path):
-    """Random weights under the names of the module."""
-    family, fields = Looped(), config()
-    module = family.network(family.describe(Config(fields), ()))
-    generator = torch.Generator().manual_seed(0)
-    weights = {
-        name: torch.randn(value.shape, generator=generator)
-        for name, value in module.named_parameters()
-    }
-    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    (tmp_path / "config.json").write_text(json.dumps(fields))
-    write_tokenizer(builtin_tokenizer(), tmp_path)
-    return tmp_path
+    """A folder with random weights."""
+    return write_looped_model(tmp_path)
 
 
 def test_an_ordinary_pass_is_that_many_recurrences_of_nothing(checkpoint):
