@@ -116,10 +116,7 @@ class Session:
                 was never stored.
         """
         plan, repeat = self.kept.of("trimmed", (plan,), plan.trimmed), len(variants)
-        ids_BN = torch.cat(list(variants)) if repeat > 1 else variants[0]
-        if canvas.mask_id != self.info.mask_id:
-            # A network without a mask token is fed any other: what matters does not see it.
-            ids_BN = torch.where(ids_BN == canvas.mask_id, self.info.mask_id or 0, ids_BN)
+        ids_BN = self._shown(torch.cat(list(variants)) if repeat > 1 else variants[0], canvas)
         feed_BQ, want_BP = repeated(plan.feed_BQ, repeat), repeated(positions_BP, repeat)
         ids_BQ = ids_BN if plan.whole else ids_BN.gather(1, feed_BQ)
         rows_BP = self.kept.of(
@@ -141,12 +138,7 @@ class Session:
             inputs = shadows.extend(inputs, ids_BN, canvas)
             need = attrs.evolve(need, current=True)
         refuse_taps(self.info, need)
-        output = self.network.forward(inputs, need)
-        if not self.counts.forwards:
-            _refuse_no_numbers(output)
-        rows, fed = inputs.ids_BQ.shape
-        work = rows * fed if output.computed is None else output.computed
-        self._account.counts = self.counts.plus(rows=rows, fed=work)
+        output = self._run(inputs, need)
         self.features = output.features
         if plan.commit_BQ is not None:
             store = self._store(ids_BN)
@@ -178,12 +170,9 @@ class Session:
         fed = [state if plan.whole else state.gather(1, plan.feed_BQ) for state in states]
         wanted = self._rows_of(positions_BP, plan, states[0].shape[1], required_BP), None
         inputs = self._inputs(fed[0], states[0], plan, canvas, 1, wanted, need)
-        inputs = in_columns(inputs, fed)
-        output = self.network.forward(inputs, need)
-        rows, columns = inputs.ids_BQ.shape
-        self._account.counts = self.counts.plus(rows=rows, fed=rows * columns)
+        output = self._run(in_columns(inputs, fed), need)
         if plan.commit_BQ is not None:
-            fresh = first_rows(output.fresh, rows, plan.feed_BQ.shape[1])
+            fresh = first_rows(output.fresh, *plan.feed_BQ.shape)
             self._store(states[0]).commit(fresh, plan.feed_BQ, plan.commit_BQ, fed[0])
         whole = Prediction(pack=output.pack, logits_BPV=output.logits_BSV)
         places = [slice(count * number, count * (number + 1)) for number in range(len(states))]
@@ -214,11 +203,7 @@ class Session:
         wanted = self._rows_of(positions_BP, plan, columns, required_BP), None
         inputs = self._inputs(ids_BQ, ids_BN, plan, canvas, 1, wanted, need)
         inputs = attrs.evolve(inputs, latents=latents.fed(plan.feed_BQ))
-        output = self.network.forward(inputs, need)
-        if not self.counts.forwards:
-            _refuse_no_numbers(output)
-        rows, fed = ids_BQ.shape
-        self._account.counts = self.counts.plus(rows=rows, fed=rows * fed)
+        output = self._run(inputs, need)
         if plan.commit_BQ is not None:
             self._store(ids_BN).commit(output.fresh, plan.feed_BQ, plan.commit_BQ, ids_BQ)
         assert output.latents is not None  # noqa: S101 - the network was fed some
@@ -230,6 +215,31 @@ class Session:
         self.features = None
         if self.store is not None:
             self.store.follow(layout)
+
+    def stored_of(self, row_R: Tensor) -> Store | None:
+        """A store of its own with these rows of what is stored; None: nothing is."""
+        if self.store is None:
+            return None
+        kept = Store(room=self.store.room, tag_BN=self.store.tag_BN)
+        kept.reorder(row_R)
+        return kept
+
+    def _run(self, inputs: NetworkInputs, need: Need) -> NetworkOutput:
+        """One pass of the network, on the account."""
+        output = self.network.forward(inputs, need)
+        if not self.counts.forwards:
+            _refuse_no_numbers(output)
+        rows, fed = inputs.ids_BQ.shape
+        work = rows * fed if output.computed is None else output.computed
+        self._account.counts = self.counts.plus(rows=rows, fed=work)
+        return output
+
+    def _shown(self, ids_BN: Tensor, canvas: Canvas) -> Tensor:
+        """The ids that are fed for a canvas."""
+        if canvas.mask_id == self.info.mask_id:
+            return ids_BN
+        # A network without a mask token is fed any other: what matters does not see it.
+        return torch.where(ids_BN == canvas.mask_id, self.info.mask_id or 0, ids_BN)
 
     def _inputs(
         self,

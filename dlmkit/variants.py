@@ -2,12 +2,13 @@
 
 On the way in, what they share is repeated; on the way out, the pass is cut back into them.
 
-Legend: B rows, P wanted positions, K kept candidates, V vocabulary, Y layers, G key/value heads, C
-positions, E head dimension.
+Legend: B rows, P wanted positions, R rows of the result, E columns of the result (in K/V: head
+dimension), K kept candidates, V vocabulary, Y layers, G key/value heads, C positions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from dlmkit.network import NetworkOutput
 
-__all__ = ["first_rows", "part_of", "predictions_of", "repeated"]
+__all__ = ["first_rows", "part_of", "places", "predictions_of", "repeated"]
 
 
 def repeated(x: Tensor, times: int) -> Tensor:
@@ -54,15 +55,25 @@ def predictions_of(output: NetworkOutput, variants: int, wanted: int) -> list[Pr
 
 def part_of(whole: Prediction, rows: slice, columns: slice = slice(None)) -> Prediction:
     """Some rows and positions of what a network returned."""
-    pack = whole.pack
-    entropy, current, logits = pack.entropy_BP, pack.current_logp_BP, whole.logits_BPV
+    return _each(whole, lambda x: x[rows, columns])
+
+
+def places(prediction: Prediction, row_RE: Tensor, column_RE: Tensor) -> Prediction:
+    """The predictions at the given places, as a window of their own."""
+    return _each(prediction, lambda x: x[row_RE, column_RE])
+
+
+def _each(prediction: Prediction, pick: Callable[[Tensor], Tensor]) -> Prediction:
+    pack = prediction.pack
     return Prediction(
         pack=ScorePack(
-            top_ids_BPK=pack.top_ids_BPK[rows, columns],
-            top_logp_BPK=pack.top_logp_BPK[rows, columns],
-            lse_BP=pack.lse_BP[rows, columns],
-            entropy_BP=None if entropy is None else entropy[rows, columns],
-            current_logp_BP=None if current is None else current[rows, columns],
+            top_ids_BPK=pick(pack.top_ids_BPK),
+            top_logp_BPK=pick(pack.top_logp_BPK),
+            lse_BP=pick(pack.lse_BP),
+            entropy_BP=None if pack.entropy_BP is None else pick(pack.entropy_BP),
+            current_logp_BP=None if pack.current_logp_BP is None else pick(pack.current_logp_BP),
         ),
-        logits_BPV=None if logits is None else logits[rows, columns],
+        logits_BPV=None if prediction.logits_BPV is None else pick(prediction.logits_BPV),
+        sampling=prediction.sampling and _each(prediction.sampling, pick),
+        original=prediction.original and _each(prediction.original, pick),
     )

@@ -35,8 +35,9 @@ class Draft:
     that rated it, in nats; `law_BEV` that whole law, and `noise_BEV` the Gumbel numbers that it
     was drawn with; None where nobody kept them.  Nodes with the same number in `state_BD` int64
     are one state, to which several paths lead (None: all differ).  `lost_B` int64 counts tokens
-    that a bridge could not carry.  No path from the canvas to a node writes a
-    position twice.
+    that a bridge could not carry.  `behind_BX` int64 is the number of positions behind the next
+    token that each state, the canvas first, is to be asked about too (None: none).  No path from
+    the canvas to a node writes a position twice.
     """
 
     position_BE: Tensor
@@ -49,6 +50,7 @@ class Draft:
     noise_BEV: Tensor | None = None
     state_BD: Tensor | None = None
     lost_B: Tensor | None = None
+    behind_BX: Tensor | None = None
 
     @classmethod
     def empty(cls, rows: int, device: torch.device | str = "cpu") -> Draft:
@@ -203,6 +205,7 @@ class Draft:
             law_BEV=_taken(self.law_BEV, order_BE),
             noise_BEV=_taken(self.noise_BEV, order_BE),
             state_BD=None if self.state_BD is None else self.state_BD[:, :nodes],
+            behind_BX=None if self.behind_BX is None else self.behind_BX[:, : nodes + 1],
         )
 
     def marks(self, where_BE: Tensor, columns: int) -> Tensor:

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from dlmkit.canvas import Canvas
-from dlmkit.draft_verify.picking import either, places, stacked
+from dlmkit.draft_verify.picking import either, stacked
 from dlmkit.draft_verify.stepper import Mark, Stepper
 from dlmkit.outcome import Outcome
 from dlmkit.prediction import Prediction
+from dlmkit.variants import places
 from dlmkit.view import View
 
 if TYPE_CHECKING:

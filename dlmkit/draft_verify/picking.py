@@ -1,12 +1,9 @@
 """Predictions and canvases taken apart and put together.
 
-Legend: B rows, P window positions, R rows of the result, E columns of the result, K kept
-candidates, V vocabulary.
+Legend: B rows, P window positions, K kept candidates, V vocabulary.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import attrs
 import torch
@@ -15,12 +12,7 @@ from torch import Tensor
 from dlmkit.canvas import Canvas
 from dlmkit.prediction import Prediction, ScorePack
 
-__all__ = ["either", "places", "stacked"]
-
-
-def places(prediction: Prediction, row_RE: Tensor, column_RE: Tensor) -> Prediction:
-    """The predictions at the given places, as a window of their own."""
-    return _each(prediction, lambda x: x[row_RE, column_RE])
+__all__ = ["either", "stacked"]
 
 
 def either(where_BP: Tensor, one: Prediction, other: Prediction) -> Prediction:
@@ -53,22 +45,6 @@ def _choice(where_BP: Tensor, one: Tensor, other: Tensor) -> Tensor:
 
 def _maybe(where_BP: Tensor, one: Tensor | None, other: Tensor | None) -> Tensor | None:
     return None if one is None or other is None else _choice(where_BP, one, other)
-
-
-def _each(prediction: Prediction, pick: Callable[[Tensor], Tensor]) -> Prediction:
-    pack = prediction.pack
-    return Prediction(
-        pack=ScorePack(
-            top_ids_BPK=pick(pack.top_ids_BPK),
-            top_logp_BPK=pick(pack.top_logp_BPK),
-            lse_BP=pick(pack.lse_BP),
-            entropy_BP=None if pack.entropy_BP is None else pick(pack.entropy_BP),
-            current_logp_BP=None if pack.current_logp_BP is None else pick(pack.current_logp_BP),
-        ),
-        logits_BPV=None if prediction.logits_BPV is None else pick(prediction.logits_BPV),
-        sampling=prediction.sampling and _each(prediction.sampling, pick),
-        original=prediction.original and _each(prediction.original, pick),
-    )
 
 
 def stacked(canvas: Canvas, tokens_BXN: Tensor) -> Canvas:

@@ -235,4 +235,6 @@ def _stepper(procedure: DraftVerify, context: Context) -> Stepper:
 
 def _only(canvas: Canvas, draft: Draft) -> Look:
     """The canvas as it stands, and nothing to rate."""
-    return Look(tokens_BXN=canvas.tokens_BN[:, None], rates_BE=draft.node_BE)
+    return Look(
+        tokens_BXN=canvas.tokens_BN[:, None], rates_BE=draft.node_BE, behind_BX=draft.behind_BX
+    )

@@ -144,6 +144,10 @@ class Look:
     (a shadow) that does not see it, `causal` by what lies to its left only, `seen` in plain sight.
     With `whole_block` every position of the block has a shadow, drafted or not, and shadows see
     each other.
+
+    With `columns`, for `causal` entries, the states of a row are one row of the pass, in which what
+    they have in common is fed once.  `behind_BX` int64 is the number of positions behind each
+    state's block that are to be predicted too (None: none).
     """
 
     tokens_BXN: Tensor
@@ -152,6 +156,8 @@ class Look:
     state_BD: Tensor | None = None
     entries: Literal["masked", "hidden", "causal", "seen"] = "masked"
     whole_block: bool = False
+    columns: bool = False
+    behind_BX: Tensor | None = None
 
     @classmethod
     def of_states(cls, draft: Draft, start: Round) -> Look:
@@ -167,6 +173,7 @@ class Look:
                 before_BX < 0, before_BX, place_BX.gather(1, before_BX.clamp_min(0))
             ),
             state_BD=place_BX[:, 1:],
+            behind_BX=None if draft.behind_BX is None else draft.behind_BX.gather(1, shown_BX),
         )
 
 
@@ -174,12 +181,14 @@ class Sight(Part):
     """Which states the verifier is shown.
 
     `steps`: whether it shows the state before every node, alone, so that the verifier's own step
-    from there can be compared.  `branches`: whether brothers are shown apart.
+    from there can be compared.  `branches`: whether brothers are shown apart.  `columns`: whether
+    all states of a row are one row of the pass.
     """
 
     role = "view"
     steps: ClassVar[bool] = False
     branches: ClassVar[bool] = False
+    columns: ClassVar[bool] = False
 
     @abstractmethod
     def look(self, draft: Draft, start: Round) -> Look:

@@ -11,6 +11,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.branches import Branches
 from dlmkit.canvas import Canvas
 from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.evidence import Evidence
@@ -19,8 +20,8 @@ from dlmkit.draft_verify.roles import Look
 from dlmkit.draft_verify.stepper import Mark, Stepper
 from dlmkit.memory import Memory
 from dlmkit.outcome import Outcome
-from dlmkit.store import Store
-from dlmkit.view import View
+from dlmkit.session import Session
+from dlmkit.view import BlockSpan, View
 
 if TYPE_CHECKING:
     from dlmkit.draft_verify.round import Round
@@ -34,7 +35,8 @@ class Verifier:
     """Runs the verifier's pipeline; `past` says where each row's own decode was last.
 
     A pass works on copies of the cache, one for each state that it is shown.  The copy of the
-    state that a round led to becomes the cache, so there is nothing to take back.  An approximate
+    state that a round led to becomes the cache, so there is nothing to take back; of states in
+    columns only what that one computed is stored.  An approximate
     cache is renewed by looks at the canvas as it stands only, so it never holds what was sent back.
     """
 
@@ -74,9 +76,8 @@ class Verifier:
         stepper = self._branched(look, row_S)
         # A state without masks is looked at too, if its row is still decoded.
         block, shown = view.block, attrs.evolve(view, held_B=root.live_B[row_S])
-        if look.entries == "causal":
-            begin_S = root.block.start_B[row_S].minimum(block.start_B)
-            wide = attrs.evolve(block, start_B=begin_S, width=view.canvas.region_width)
+        if look.entries == "causal" or look.behind_BX is not None:
+            wide = _widened(look, block, root.block.start_B[row_S], view.canvas)
             shown = attrs.evolve(shown, block=wide)  # all that was drafted is to be predicted
         view, prediction = stepper.predict(shown, _aside(draft, look, view))
         evidence = Evidence(
@@ -118,11 +119,7 @@ class Verifier:
         `written_BN` is the canvas with what stands of the draft, `step` what was decided on it.
         """
         fed_BN, row_B = evidence.fed(written_BN)
-        store = evidence.stepper.session.store
-        if store is not None:
-            kept = Store(room=store.room, tag_BN=store.tag_BN)
-            kept.reorder(row_B)
-            self.stepper.session.store = kept
+        self.stepper.session.store = evidence.stepper.session.stored_of(row_B)
         canvas = evidence.canvas.snapshot()
         canvas.tokens_BN = fed_BN
         view = self.stepper.first(canvas, evidence.root.step, self.memory.values)
@@ -131,11 +128,12 @@ class Verifier:
         self.memory.advance(attrs.evolve(step, view=view, before_BN=fed_BN))
 
     def _branched(self, look: Look, row_S: Tensor) -> Stepper:
-        """The stepper with a copy of the cache for each state of the look."""
-        session, store = self.stepper.session.sibling(), self.stepper.session.store
-        if store is not None:
-            session.store = Store(room=store.room, tag_BN=store.tag_BN)
-            session.store.reorder(row_S)
+        """The stepper with a copy of the cache for each state of the look, or one for all."""
+        if look.columns:
+            session: Session = Branches(self.stepper.session, look.tokens_BXN.shape[1])
+        else:
+            session = self.stepper.session.sibling()
+            session.store = self.stepper.session.stored_of(row_S)
         # Shadows cost a fed position each; those of the drafted positions alone are set aside.
         need = attrs.evolve(self.stepper.need, shadow=look.whole_block)
         return attrs.evolve(self.stepper, session=session, need=need)
@@ -156,6 +154,16 @@ def _rows(look: Look) -> Tensor:
     """The row of the canvas that each state of a look belongs to, `row_S`."""
     rows, times = look.tokens_BXN.shape[:2]
     return torch.arange(rows * times, device=look.tokens_BXN.device) // times
+
+
+def _widened(look: Look, block: BlockSpan, begin_S: Tensor, canvas: Canvas) -> BlockSpan:
+    """The block of every state, from where that of its row begins, and what is asked behind it."""
+    stop_S = block.stop_B
+    if look.behind_BX is not None:
+        stop_S = (stop_S + look.behind_BX.flatten()).minimum(canvas.length_B)
+    return attrs.evolve(
+        block, start_B=begin_S.minimum(block.start_B), stop_B=stop_S, width=canvas.region_width
+    )
 
 
 def _aside(draft: Draft, look: Look, view: View) -> View | None:

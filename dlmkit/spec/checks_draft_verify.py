@@ -165,6 +165,30 @@ def hidden_branches(root: Recipe) -> Iterator[Finding]:
             )
 
 
+def unshared_columns(root: Recipe) -> Iterator[Finding]:
+    """States share a row of a pass, and the verifier's pipeline does not let them."""
+    for procedure in procedures(root):
+        view = first(procedure, Sight)
+        if view is None or not view.component.columns:
+            continue
+        verifier = procedure.component.verifier
+        if verifier.cache is None or not (verifier.cache.exact() and verifier.cache.confined()):
+            yield Finding(
+                view,
+                f"{view.title} shows all states in one row, which has to end where they do: what "
+                "is known must be stored as it is",
+                "write `cache: block-causal` in the verifier's pipeline, or use the view 'paths'",
+            )
+        mixing = [each.name for each in verifier.inputs if "mixed-inputs" in each.requires]
+        for name in ([verifier.guide.name] if verifier.guide else []) + mixing:
+            yield Finding(
+                view,
+                f"{view.title} feeds what states have in common once, and {name!r} needs a row of "
+                "its own for each",
+                "leave it out of the verifier's pipeline",
+            )
+
+
 def verifier_memory(root: Recipe) -> Iterator[Finding]:
     """The verifier's pipeline cannot be asked about states side by side."""
     for procedure in procedures(root):
@@ -332,6 +356,7 @@ DRAFT_VERIFY_CHECKS = (
     Check("draft-correction", "error", wrong_correction),
     Check("draft-carry", "error", lost_carry),
     Check("draft-branches", "error", hidden_branches),
+    Check("draft-columns", "error", unshared_columns),
     Check("draft-memory", "error", verifier_memory),
     Check("draft-revision", "error", revoking_drafter),
     Check("draft-layers", "error", lasting_layers),

@@ -1,4 +1,4 @@
-"""A view of branching drafts for causal networks.
+"""Views of branching drafts for causal networks.
 
 Legend: B rows, D nodes, E entries, X paths.
 """
@@ -13,7 +13,7 @@ from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.roles import Look, Sight
 from dlmkit.draft_verify.round import Round
 
-__all__ = ["Paths"]
+__all__ = ["Paths", "Tree"]
 
 
 @attrs.frozen
@@ -52,3 +52,20 @@ class Paths(Sight):
         node_D = torch.arange(draft.nodes, device=draft.parent_BD.device)
         child_BDD = (draft.parent_BD[:, :, None] == node_D) & draft.used_BD[:, :, None]
         return draft.used_BD & ~child_BDD.any(dim=1)
+
+
+@attrs.frozen
+class Tree(Paths):
+    """The same paths in one row: every node once, which sees those that lead to it.
+
+    It says what `paths` says, and a pass is fed the nodes of the tree, not those of each path.
+    What is known must be stored (`cache: block-causal`), or each path would be fed up to the end.
+    Source: tree attention in SpecInfer (arXiv:2305.09781) and Token Recycling (arXiv:2408.08696).
+    """
+
+    name = "tree"
+    columns = True
+
+    def look(self, draft: Draft, start: Round) -> Look:
+        """One state for each last node, in columns."""
+        return attrs.evolve(super().look(draft, start), columns=True)

@@ -25,12 +25,24 @@ def decoded(name, *changes):
 @pytest.mark.parametrize("name", [*CHAINS, *TREES])
 def test_a_cached_verifier_is_fed_less_and_says_the_same(name):
     """The same tokens in the same passes."""
-    text, ledger, _ = decoded(name)
-    same, plain, _ = decoded(name, "pipeline.verifier.cache=null")
+    rows = ["pipeline.view=paths"] if name in TREES else []
+    text, ledger, _ = decoded(name, *rows)
+    same, plain, _ = decoded(name, "pipeline.verifier.cache=null", *rows)
     assert text == same
     work = (ledger.forwards, ledger.rows, ledger.accepted)
     assert work == (plain.forwards, plain.rows, plain.accepted)
     assert ledger.fed["verify"] < plain.fed["verify"]
+
+
+@pytest.mark.parametrize("name", ["aded", "recursive-speculation", "token-recycling"])
+def test_a_tree_is_one_row_of_a_pass(name):
+    """The same tokens in the same passes as with a row for each path, over fewer positions."""
+    text, tree, _ = decoded(name)
+    same, paths, _ = decoded(name, "pipeline.view=paths")
+    assert text == same
+    assert tree.forwards == paths.forwards
+    assert tree.rows["verify"] == tree.forwards["verify"] <= paths.rows["verify"]
+    assert tree.fed["verify"] < paths.fed["verify"]
 
 
 @pytest.mark.parametrize("name", CHAINS)
