@@ -26,7 +26,6 @@ class PromptTokens(InputTransform):
     """
 
     name = "prompt-tokens"
-    span = "region"
     requires = frozenset({"prompt-tokens"})
 
     def apply(self, ids_BN: Tensor, view: View) -> Tensor:

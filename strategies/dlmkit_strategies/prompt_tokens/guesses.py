@@ -1,11 +1,12 @@
 """Guesses that the verifier itself has made behind what it checked.
 
-Legend: B rows, M prompt tokens, K candidates, D nodes.
+Legend: B rows, M prompt tokens, K candidates, D nodes, X states (the canvas, then the nodes), T
+trees.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 import attrs
 import torch
@@ -13,15 +14,19 @@ from torch import Tensor
 
 from dlmkit.bounds import at_least, at_most, each, not_empty
 from dlmkit.component import option
-from dlmkit.draft_verify.draft import Draft
+from dlmkit.draft_verify.draft import ROOT, Draft
 from dlmkit.draft_verify.roles import Drafter, DraftRun
 from dlmkit.draft_verify.round import Round, RoundResult, Setting
 from dlmkit.errors import RequestError
 from dlmkit.need import Need
 from dlmkit.records import StepRecord
-from dlmkit_strategies.trees.shapes import Shape, as_draft, first_mask, likeliest
+from dlmkit_strategies.prompt_tokens.tree_states import TreeState, tree_states
+from dlmkit_strategies.trees.shapes import first_mask, grown
 
 __all__ = ["PromptedTree"]
+
+NONE = -1
+"""The rank of a node that is none."""
 
 _SHARE = each(each(at_least(0)))
 _MOST = each(each(at_most(1)))
@@ -31,11 +36,12 @@ _MOST = each(each(at_most(1)))
 class PromptedTree(Drafter):
     """A tree of what the verifier's prompt tokens said behind the node that was reached.
 
-    No network of its own: each pass of the verifier checks a tree and guesses the next one.  The
-    tree is the likeliest if the r-th candidate at distance d is right with probability
-    `agreement[d][r]`, as the training script measures it.  In the paper nodes carry different
-    numbers of prompt tokens, and as many trees; here every node carries all, so one is enough.
-    Source: parallel prompt decoding (arXiv:2405.18628).
+    No network of its own: each pass of the verifier checks a tree and guesses the next one.  Nodes
+    carry different numbers of prompt tokens, and how many the last node that stood has carried says
+    how deep the next tree is.  Trees and numbers are those that bring the most tokens a pass if the
+    r-th candidate at distance d is right with probability `agreement[d][r]`, as the training script
+    measures it.
+    Source: parallel prompt decoding (arXiv:2405.18628), with one embedding for each distance.
     """
 
     name = "prompted-tree"
@@ -48,7 +54,9 @@ class PromptedTree(Drafter):
         check=(not_empty, each(not_empty), _SHARE, _MOST),
         examples=(((0.5, 0.2), (0.4,)),),
     )
-    nodes: int = option(12, doc="nodes of the tree", check=at_least(1))
+    size: int = option(
+        24, doc="guesses and prompt tokens in a pass, together", check=(at_least(1), at_most(128))
+    )
 
     def needs(self) -> Need:
         """As many candidates as are ever tried."""
@@ -71,30 +79,72 @@ class PromptedTree(Drafter):
                 f"{len(info.prompt_ids)} prompt tokens",
                 hint="derive it with some: `{derive: {from: base, prompt_tokens: builtin/guide}}`",
             )
-        nowhere_B = torch.full_like(setting.canvas.start_B, -1)
-        return _Remembered(likeliest(self.nodes, self.agreement), nowhere_B, None)
+        start_B = setting.canvas.start_B
+        nothing_B = torch.zeros_like(start_B)
+        trees = _Trees.of(tree_states(self.size, self.agreement), start_B.device)
+        return _Remembered(trees, torch.full_like(start_B, -1), nothing_B, None)
+
+
+@attrs.frozen(eq=False)
+class _Trees:
+    """The trees of all states side by side, int64, filled up with nodes that are none."""
+
+    parent_TD: Tensor
+    rank_TD: Tensor
+    depth_TD: Tensor
+    prompts_TX: Tensor
+
+    @classmethod
+    def of(cls, states: Sequence[TreeState], device: torch.device) -> _Trees:
+        """From the trees for none, one, two ... guessed distances."""
+        nodes = max(len(state.shape.parents) for state in states)
+
+        def table(rows: Sequence[Sequence[int]], width: int, filler: int) -> Tensor:
+            wide = [[*row, *[filler] * (width - len(row))] for row in rows]
+            return torch.tensor(wide, dtype=torch.int64, device=device).reshape(-1, width)
+
+        return cls(
+            parent_TD=table([state.shape.parents for state in states], nodes, ROOT),
+            rank_TD=table([state.shape.ranks for state in states], nodes, NONE),
+            depth_TD=table([state.shape.depths for state in states], nodes, 1),
+            prompts_TX=table([state.prompts for state in states], nodes + 1, 0),
+        )
+
+    @property
+    def distances(self) -> int:
+        """How many distances are ever guessed."""
+        return len(self.parent_TD) - 1
 
 
 @attrs.define(eq=False)
 class _Remembered(DraftRun):
-    """What was guessed, `top_BMK`, and the position that it begins at; elsewhere it is void."""
+    """What was guessed, `top_BMK`: so many distances from a position on; elsewhere it is void."""
 
-    shape: Shape
+    trees: _Trees
     place_B: Tensor
+    count_B: Tensor
     top_BMK: Tensor | None
 
     def draft(self, start: Round) -> Generator[StepRecord, None, Draft]:
-        """Lay the guesses out as a tree."""
+        """Lay the guesses out as the tree of their number."""
         yield from ()
+        here_B = (first_mask(start) == self.place_B) & start.live_B
+        tree_B = torch.where(here_B, self.count_B, 0)
+        prompts_BX = self.trees.prompts_TX[tree_B]
         if self.top_BMK is None:
-            return Draft.empty(len(self.place_B), self.place_B.device)
-        depth_D, rank_D = (
-            torch.tensor(values, device=self.place_B.device)
-            for values in (self.shape.depths, self.shape.ranks)
+            empty = Draft.empty(len(tree_B), tree_B.device)
+            return attrs.evolve(empty, behind_BX=prompts_BX[:, :1])
+        depth_BD, rank_BD = self.trees.depth_TD[tree_B], self.trees.rank_TD[tree_B]
+        row_B1 = torch.arange(len(tree_B), device=tree_B.device)[:, None]
+        draft = grown(
+            self.trees.parent_TD[tree_B],
+            depth_BD,
+            self.top_BMK[row_B1, depth_BD - 1, rank_BD.clamp_min(0)],
+            rank_BD != NONE,
+            start,
         )
-        token_BD = self.top_BMK[:, depth_D - 1, rank_D]
-        known_B1 = (first_mask(start) == self.place_B)[:, None] & start.live_B[:, None]
-        return as_draft(self.shape, token_BD, known_B1.expand_as(token_BD), start)
+        used_BX = torch.nn.functional.pad(draft.used_BD, (1, 0), value=True)
+        return attrs.evolve(draft, behind_BX=torch.where(used_BX, prompts_BX, 0))
 
     def settle(self, result: RoundResult) -> None:
         """Read what was said behind the node that stands, past the token that follows it."""
@@ -104,10 +154,12 @@ class _Remembered(DraftRun):
         last = kept_BN.shape[1] - 1
         open_BN = kept_BN == canvas.mask_id
         next_B = torch.where(open_BN, canvas.columns_N, last).amin(dim=1)
-        count = max(self.shape.depths)
-        place_BM = next_B[:, None] + torch.arange(1, count + 1, device=next_B.device)
-        prediction, _ = result.evidence.at(
+        distance_M = torch.arange(1, self.trees.distances + 1, device=next_B.device)
+        place_BM = next_B[:, None] + distance_M
+        prediction, said_BM = result.evidence.at(
             state_B1.clamp_min(0).expand_as(place_BM), place_BM.clamp_max(last)
         )
         self.top_BMK = prediction.pack.top_ids_BPK
-        self.place_B = torch.where(state_B1[:, 0] >= 0, next_B + 1, -1)
+        said_BM = said_BM & (place_BM <= last) & (state_B1 >= 0)
+        self.count_B = said_BM.long().cumprod(dim=1).sum(dim=1)
+        self.place_B = next_B + 1

@@ -1,4 +1,4 @@
-"""A view in which every node of a branching draft is a text of its own.
+"""A view in which every node of a branching draft is asked what comes after it.
 
 Legend: B rows, X states.
 """
@@ -17,20 +17,21 @@ __all__ = ["EveryNode"]
 
 @attrs.frozen
 class EveryNode(Sight):
-    """The canvas and every node of the draft, each a row of one causal pass.
+    """The canvas and every node of the draft in one row of a causal pass, each node once.
 
-    More rows than the view `paths`, for drafters that read what the verifier says behind the node
-    that was reached, whichever it is.  Guesses are rated alike.
-    Source: parallel prompt decoding (arXiv:2405.18628), where every node of the tree has prompt
-    tokens of its own.
+    Like the view `tree`, for drafters that read what the verifier says behind the node that was
+    reached, whichever it is: behind each node stand as many positions of its own as the draft
+    asks for.  What is known must be stored (`cache: block-causal`).
+    Source: parallel prompt decoding (arXiv:2405.18628), the attention mask of its tree.
     """
 
     name = "nodes"
     requires = frozenset({"causal"})
     branches = True
+    columns = True
 
     def look(self, draft: Draft, start: Round) -> Look:
-        """One row more than there are nodes."""
+        """One state more than there are nodes."""
         shown = Look.of_states(draft, start)
         before_BX = torch.full_like(draft.before_BX, -1)
-        return attrs.evolve(shown, before_BX=before_BX, entries="causal")
+        return attrs.evolve(shown, before_BX=before_BX, entries="causal", columns=True)

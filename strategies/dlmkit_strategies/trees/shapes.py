@@ -114,16 +114,16 @@ def as_draft(
 
 def grown(
     parent_BD: Tensor,
-    depth_D: Tensor,
+    depth_BD: Tensor,
     token_BD: Tensor,
     known_BD: Tensor,
     start: Round,
     *,
     law_BDV: Tensor | None = None,
 ) -> Draft:
-    """The same where every row's nodes have parents of their own, and like depths."""
+    """The same where every row's nodes have parents of their own, and depths unless `[D]`."""
     canvas, last = start.canvas, start.canvas.tokens_BN.shape[1] - 1
-    position_BD = first_mask(start)[:, None] + depth_D - 1
+    position_BD = first_mask(start)[:, None] + depth_BD - 1
     open_BD = canvas.masked_BN.gather(1, position_BD.clamp_max(last)) & (position_BD <= last)
     node_D = torch.arange(token_BD.shape[1], device=token_BD.device)
     draft = Draft(
@@ -134,5 +134,5 @@ def grown(
         parent_BD=parent_BD,
         law_BEV=law_BDV,
     )
-    own_BD = known_BD & open_BD & (depth_D <= start.budget_B[:, None])
+    own_BD = known_BD & open_BD & (depth_BD <= start.budget_B[:, None])
     return attrs.evolve(draft, valid_BE=draft.whole(own_BD))
