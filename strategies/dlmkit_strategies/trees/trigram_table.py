@@ -19,7 +19,9 @@ from torch import Tensor
 
 from dlmkit.errors import RequestError
 
-__all__ = ["TrigramTable"]
+__all__ = ["TrigramTable", "table_file"]
+
+TABLES = Path(__file__).parent / "tables"
 
 KEPT = 12
 """Successors of a pair that are kept, as in ADED's code."""
@@ -28,11 +30,17 @@ WIDE = 1 << 31
 """More tokens than any vocabulary has, so that a pair is one number."""
 
 
+def table_file(reference: str) -> Path:
+    """The file of a table: a path, or `builtin/NAME` for one that comes with dlmkit."""
+    kind, _, name = reference.partition("/")
+    return TABLES / f"{name}.safetensors" if kind == "builtin" else Path(reference)
+
+
 @attrs.frozen(eq=False)
 class TrigramTable:
     """Pairs of tokens, what followed each of them, and how often.
 
-    `pair_M` int64 in rising order, first x 2^31 + second; their `next_MK` int64, best first, -1
+    `pair_M` int64 in rising order, first x 2^31 + second; their `next_MK` int32, best first, -1
     where there are fewer; `share_MK` float32, parts of all that followed the pair.
     """
 
@@ -53,12 +61,12 @@ class TrigramTable:
         shares = [[share for _, share in row] for row in rows]
         return cls(
             torch.tensor(pairs, dtype=torch.int64),
-            torch.tensor(tokens, dtype=torch.int64).reshape(-1, kept),
+            torch.tensor(tokens, dtype=torch.int32).reshape(-1, kept),
             torch.tensor(shares, dtype=torch.float32).reshape(-1, kept),
         )
 
     @classmethod
-    def read(cls, path: str, vocabulary: int, device: torch.device | str) -> TrigramTable:
+    def read(cls, path: str | Path, vocabulary: int, device: torch.device | str) -> TrigramTable:
         """Load a file that `write` has written.
 
         Raises:
@@ -94,7 +102,7 @@ class TrigramTable:
         asked_BF = pair_BF2[..., 0] * WIDE + pair_BF2[..., 1]
         place_BF = torch.searchsorted(self.pair_M, asked_BF).clamp_max(len(self.pair_M) - 1)
         known_BF1 = (self.pair_M[place_BF] == asked_BF)[..., None]
-        next_BFK = torch.where(known_BF1, self.next_MK[place_BF, :kept], -1)
+        next_BFK = torch.where(known_BF1, self.next_MK[place_BF, :kept].long(), -1)
         return next_BFK, torch.where(known_BF1, self.share_MK[place_BF, :kept].double(), 0.0)
 
 

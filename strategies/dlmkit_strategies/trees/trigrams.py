@@ -7,7 +7,6 @@ the table, K successors kept for a pair.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -21,7 +20,7 @@ from dlmkit.draft_verify.roles import Drafter, DraftRun
 from dlmkit.draft_verify.round import Round, Setting
 from dlmkit.records import StepRecord
 from dlmkit_strategies.trees.shapes import first_mask, grown
-from dlmkit_strategies.trees.trigram_table import TrigramTable
+from dlmkit_strategies.trees.trigram_table import TrigramTable, table_file
 
 __all__ = ["TrigramTree"]
 
@@ -53,15 +52,15 @@ class TrigramTree(Drafter):
     most: float = option(3.0, doc="largest weight of a successor", check=above(0))
     table: str | None = option(
         None,
-        doc="safetensors file of counts, by `python -m dlmkit_strategies.trees.count_trigrams`; "
-        "absent: the text alone is counted",
+        doc="safetensors file of counts, by `python -m dlmkit_strategies.trees.count_trigrams`, or "
+        "`builtin/guide` for the built-in models; absent: the text alone is counted",
     )
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         """A table that is named must be there."""
         table = options["table"]
-        if table is not None and not Path(table).is_file():
+        if table is not None and not table_file(table).is_file():
             hint = "write it: python -m dlmkit_strategies.trees.count_trigrams MODEL TEXT OUT"
             yield "table", f"names no file: {table!r}", hint
 
@@ -79,7 +78,7 @@ class TrigramTree(Drafter):
         if self.table is None:
             return _Looking(self, TrigramTable.counted([]))
         device = setting.canvas.start_B.device
-        return _Looking(self, TrigramTable.read(self.table, info.vocab_size, device))
+        return _Looking(self, TrigramTable.read(table_file(self.table), info.vocab_size, device))
 
 
 @attrs.define(eq=False)

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from itertools import product
 
+import attrs
 import pytest
 import torch
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dlmkit.builtin.accuracy import held_out
+from dlmkit.builtin.evaluate import SEED
 from dlmkit.canvas import Canvas
 from dlmkit.draft_verify.round import Round
 from dlmkit.errors import RequestError
+from dlmkit.generation import Runner
 from dlmkit.noise import Noise
 from dlmkit.spec import SpecError, load_spec
 from dlmkit_strategies.draft_verify import Fixed
+from dlmkit_strategies.trees import builtin_trigrams
 from dlmkit_strategies.trees.count_trigrams import main
-from dlmkit_strategies.trees.trigram_table import KEPT, TrigramTable
+from dlmkit_strategies.trees.trigram_table import KEPT, TrigramTable, table_file
 from dlmkit_strategies.trees.trigrams import TrigramTree, _Looking
 from tests.models.checkpoints import loaded
 from tests.strategies.trees.chains import decoded, greedily, markov
@@ -28,7 +33,8 @@ SAMPLES = 4000
 
 
 def aded(*changes):
-    return load_spec("aded", ["pipeline.verifier.stop=[]", *changes]).pipeline
+    bare = ["pipeline.verifier.stop=[]", "pipeline.draft.table=null"]
+    return load_spec("aded", [*bare, *changes]).pipeline
 
 
 def drafted(drafter, text, table=None, new=6):
@@ -191,6 +197,34 @@ def test_a_text_is_counted_from_the_command_line(tmp_path):
     table = TrigramTable.read(str(out), 800, "cpu")
     assert bool((table.share_MK[:, 0] > 0).all())
     decoded(aded(f"pipeline.draft.table={out}"), {"main": markov(1, 800)}, [[1, 2, 3]], 2)
+
+
+def test_the_table_of_the_built_in_models_is_what_its_command_counts(tmp_path):
+    """Pair by pair, so that it can be made anew."""
+    out = tmp_path / "table.safetensors"
+    done = CliRunner().invoke(builtin_trigrams.main, ["--out", str(out)])
+    assert 0 == done.exit_code, done.output
+    shipped, made = (
+        TrigramTable.read(path, 1024, "cpu") for path in (table_file("builtin/guide"), out)
+    )
+    for one, other in zip(attrs.astuple(shipped), attrs.astuple(made), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_table_of_the_built_in_models_saves_passes():
+    """The same answers in less than half of the passes that the text's own counts take."""
+    examples = held_out("word problems", 8, SEED)
+    found = []
+    for changes in ([], ["pipeline.draft.table=null"]):
+        runner = Runner.load(load_spec("aded", ["gen_length=24", *changes]))
+        decode = runner.start(runner.encode([each.prompt for each in examples], "chat"))
+        for _ in decode:
+            pass
+        results = decode.results()
+        found.append(([each.text for each in results], sum(each.nfe["main"] for each in results)))
+    (with_table, fewer), (alone, most) = found
+    assert with_table == alone
+    assert fewer < 0.5 * most
 
 
 def test_a_table_that_is_not_there_is_refused():
