@@ -19,12 +19,12 @@ from torch import Tensor
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.defaults import DEFAULT_PIPELINE
-from dlmkit.draft_verify.ledger import Ledger, LedgerKeeper
 from dlmkit.engine import LoadedModel, find_engine
 from dlmkit.errors import ModelError
 from dlmkit.host_threads import left_to_networks
+from dlmkit.ledger_keeper import LedgerKeeper
 from dlmkit.models.loading import load_model
-from dlmkit.profiling.weighing import PassLog, Scales
+from dlmkit.profiling.weighing import PassLog, Scales, Sizes
 from dlmkit.prompts import Mode, check_prompts, encode
 from dlmkit.requirements import refuse_unmet
 from dlmkit.results import Result
@@ -224,7 +224,7 @@ class Decode:
         self._infos = [model.network.info for model in runner.models.values()]
         self._live: dict[str, list[Tensor]] = {name: [] for name in runner.models}
         self._passes = PassLog()
-        self._ledgers = LedgerKeeper()
+        self._ledgers = LedgerKeeper(len(canvas.start_B), canvas.mask_id)
         self._records = runner.document.pipeline.steps(context, canvas)
 
     def __iter__(self) -> Iterator[StepRecord]:
@@ -259,8 +259,8 @@ class Decode:
         starts, ends = self.canvas.start_B.tolist(), self.canvas.length_B.tolist()
         left = self.canvas.masked_BN.sum(dim=1).tolist()
         given = (self.canvas.given_BN & self.canvas.inside_BN).sum(dim=1).tolist()
-        weighted = self._weighted()
-        ledgers: Sequence[Ledger | None] = self._ledgers.ledgers() or [None] * rows
+        weighted, bounds = self._weighted(), self._bounds()
+        ledgers = self._ledgers.ledgers()
         document, spec_id = self.runner.document, self.runner.document.spec_id
         found = []
         for row in range(rows):
@@ -274,6 +274,7 @@ class Decode:
                     nfe={name: each[row] for name, each in nfe.items()},
                     fed_positions=fed,
                     weighted_nfe=weighted[row],
+                    weighted_bounds=bounds[row],
                     ledger=ledgers[row],
                     seconds=self.seconds,
                     masks_left=left[row],
@@ -291,6 +292,17 @@ class Decode:
         if scales is None:
             return [None] * rows
         return self._passes.weighted(scales, columns) or [0.0] * rows
+
+    def _bounds(self) -> Sequence[tuple[float, float]]:
+        """What the weighted passes of each row would be by the sizes of the networks alone."""
+        rows, columns = self.canvas.tokens_BN.shape
+        models, home = self.runner.models, self.runner.document.pipeline.home()
+        weights = {name: model.network.info.parameters for name, model in models.items()}
+        memory, arithmetic = (
+            self._passes.weighted(Sizes(weights, home, computing), columns) or [0.0] * rows
+            for computing in (False, True)
+        )
+        return list(zip(memory, arithmetic, strict=True))
 
     def _kept(self, ids: Sequence[int]) -> tuple[int, ...]:
         """Leave out masks that were never decided, and what follows the end of a new text."""

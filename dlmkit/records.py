@@ -14,7 +14,7 @@ from dlmkit.view import BlockSpan
 
 if TYPE_CHECKING:
     from dlmkit.canvas import Canvas
-    from dlmkit.draft_verify.ledger import Audit
+    from dlmkit.draft_verify.audit import Audit
     from dlmkit.outcome import Outcome
 
 __all__ = ["Change", "Counts", "Phase", "StepRecord"]
@@ -28,16 +28,35 @@ class Counts:
     """Work that a network executed, never what was merely asked for.
 
     `forwards`: calls; `rows`: rows over all calls; `fed_positions`: rows x fed positions over
-    all calls.
+    all calls.  Of these, `prefills` calls stored the first that a store holds, which takes the
+    prompt, and fed `prefill_positions`; without a cache there is none.
     """
 
     forwards: int = 0
     rows: int = 0
     fed_positions: int = 0
+    prefills: int = 0
+    prefill_positions: int = 0
 
-    def plus(self, *, rows: int, fed: int) -> Counts:
+    def plus(self, *, rows: int, fed: int, prefill: bool = False) -> Counts:
         """Account for one more call that fed `fed` positions in total."""
-        return Counts(self.forwards + 1, self.rows + rows, self.fed_positions + fed)
+        return Counts(
+            forwards=self.forwards + 1,
+            rows=self.rows + rows,
+            fed_positions=self.fed_positions + fed,
+            prefills=self.prefills + prefill,
+            prefill_positions=self.prefill_positions + fed * prefill,
+        )
+
+    def since(self, earlier: Counts) -> Counts:
+        """What was executed after an earlier account."""
+        return Counts(
+            forwards=self.forwards - earlier.forwards,
+            rows=self.rows - earlier.rows,
+            fed_positions=self.fed_positions - earlier.fed_positions,
+            prefills=self.prefills - earlier.prefills,
+            prefill_positions=self.prefill_positions - earlier.prefill_positions,
+        )
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
-    from dlmkit.draft_verify.ledger import Ledger
+    from dlmkit.ledger import Ledger
 
 __all__ = ["Result"]
 
@@ -22,9 +22,11 @@ class Result:
     forward passes that the row took part in, by network; `fed_positions` the positions computed
     for it over all of them.  `weighted_nfe` weighs each of its passes by the cost that
     `dlmkit profile` measured, as if it had been decoded alone, in units of a pass of the home
-    network over its canvas; None where that was not measured.  `masks_left` counts positions that
-    were never decided (after a stop rule).  `seconds` is the wall time of the row's batch of
-    `batch_size` rows.  `ledger` says what became of drafts; None where none were made.
+    network over its canvas; None where that was not measured.  `weighted_bounds` are what it would
+    be by the sizes of the networks alone: where passes wait for memory, and for arithmetic.
+    `masks_left` counts positions that were never decided (after a stop rule).  `seconds` is the
+    wall time of the row's batch of `batch_size` rows.  `ledger` says what ran for what, and what
+    became of drafts.
     """
 
     text: str
@@ -38,13 +40,24 @@ class Result:
     pipeline: str
     spec_id: str
     seed: int
+    ledger: Ledger
+    weighted_bounds: tuple[float, float]
     weighted_nfe: float | None = None
-    ledger: Ledger | None = None
 
     @property
     def tokens_per_forward(self) -> float:
         """Decoded tokens in the text over forward passes of all networks."""
         return self.tokens / max(sum(self.nfe.values()), 1)
+
+    @property
+    def unweighted(self) -> str | None:
+        """Why there is no weighted number of passes, and how to get it; None where there is."""
+        if self.weighted_nfe is not None:
+            return None
+        return (
+            "passes of these models were not measured here: run `dlmkit profile --pipeline "
+            f"{self.pipeline}`, with the same --model, --engine and --device"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The stable machine-readable form."""
@@ -61,5 +74,10 @@ class Result:
             "masks_left": self.masks_left,
             "batch_size": self.batch_size,
             "weighted_nfe": None if self.weighted_nfe is None else round(self.weighted_nfe, 4),
-            "ledger": None if self.ledger is None else self.ledger.as_json(),
+            "weighted_nfe_bounds": {
+                "memory": round(self.weighted_bounds[0], 4),
+                "arithmetic": round(self.weighted_bounds[1], 4),
+            },
+            "weighted_nfe_missing": self.unweighted,
+            "ledger": self.ledger.as_json(),
         }

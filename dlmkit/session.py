@@ -138,7 +138,7 @@ class Session:
             inputs = shadows.extend(inputs, ids_BN, canvas)
             need = attrs.evolve(need, current=True)
         refuse_taps(self.info, need)
-        output = self._run(inputs, need)
+        output = self._run(inputs, need, plan)
         self.features = output.features
         if plan.commit_BQ is not None:
             store = self._store(ids_BN)
@@ -170,7 +170,7 @@ class Session:
         fed = [state if plan.whole else state.gather(1, plan.feed_BQ) for state in states]
         wanted = self._rows_of(positions_BP, plan, states[0].shape[1], required_BP), None
         inputs = self._inputs(fed[0], states[0], plan, canvas, 1, wanted, need)
-        output = self._run(in_columns(inputs, fed), need)
+        output = self._run(in_columns(inputs, fed), need, plan)
         if plan.commit_BQ is not None:
             fresh = first_rows(output.fresh, *plan.feed_BQ.shape)
             self._store(states[0]).commit(fresh, plan.feed_BQ, plan.commit_BQ, fed[0])
@@ -203,7 +203,7 @@ class Session:
         wanted = self._rows_of(positions_BP, plan, columns, required_BP), None
         inputs = self._inputs(ids_BQ, ids_BN, plan, canvas, 1, wanted, need)
         inputs = attrs.evolve(inputs, latents=latents.fed(plan.feed_BQ))
-        output = self._run(inputs, need)
+        output = self._run(inputs, need, plan)
         if plan.commit_BQ is not None:
             self._store(ids_BN).commit(output.fresh, plan.feed_BQ, plan.commit_BQ, ids_BQ)
         assert output.latents is not None  # noqa: S101 - the network was fed some
@@ -224,14 +224,16 @@ class Session:
         kept.reorder(row_R)
         return kept
 
-    def _run(self, inputs: NetworkInputs, need: Need) -> NetworkOutput:
-        """One pass of the network, on the account."""
+    def _run(self, inputs: NetworkInputs, need: Need, plan: Plan) -> NetworkOutput:
+        """One pass of the network, on the account; it is prefill if it finds nothing stored."""
         output = self.network.forward(inputs, need)
         if not self.counts.forwards:
             _refuse_no_numbers(output)
         rows, fed = inputs.ids_BQ.shape
         work = rows * fed if output.computed is None else output.computed
-        self._account.counts = self.counts.plus(rows=rows, fed=work)
+        first = plan.commit_BQ is not None and self.store is None
+        first = first or (plan.layer_steps is not None and self.features is None)
+        self._account.counts = self.counts.plus(rows=rows, fed=work, prefill=first)
         return output
 
     def _shown(self, ids_BN: Tensor, canvas: Canvas) -> Tensor:

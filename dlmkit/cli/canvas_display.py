@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from dlmkit.draft_verify.ledger import Audit
+    from dlmkit.draft_verify.audit import Audit
     from dlmkit.generation import Decode
     from dlmkit.records import StepRecord
 

@@ -1,10 +1,12 @@
-"""What a decode cost, as a small table, and what became of its drafts."""
+"""What a decode cost, as a small table, and below it what became of its drafts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -12,12 +14,18 @@ if TYPE_CHECKING:
 
     from dlmkit.results import Result
 
-__all__ = ["cost_table"]
+__all__ = ["cost_report"]
 
 _MOST_ROWS = 20
 
 
-def cost_table(results: Sequence[Result]) -> Table:
+def cost_report(results: Sequence[Result]) -> Group:
+    """Return the table of costs, and what is to be said about them."""
+    notes = [note for note in (_drafts(results), _unweighted(results)) if note]
+    return Group(_table(results), *(Padding(note, (0, 0, 0, 2), style="dim") for note in notes))
+
+
+def _table(results: Sequence[Result]) -> Table:
     """Return one line for each prompt (the first twenty), and the whole for several.
 
     Seconds are those of the prompt's batch; the whole counts each batch once.
@@ -27,8 +35,6 @@ def cost_table(results: Sequence[Result]) -> Table:
         box=box.SIMPLE_HEAD,
         show_footer=len(results) > 1,
         header_style="dim",
-        caption=_drafts(results),
-        caption_justify="left",
     )
     if len(results) > 1:
         table.add_column("prompt", "all", justify="right")
@@ -38,7 +44,7 @@ def cost_table(results: Sequence[Result]) -> Table:
     if results[0].weighted_nfe is not None:
         weighted = sum(each.weighted_nfe or 0 for each in results)
         table.add_column("weighted", f"{weighted:.1f}", justify="right")
-    table.add_column("tokens/forward", f"{_overall_rate(results):.2f}", justify="right")
+    table.add_column("tokens per forward", f"{_overall_rate(results):.2f}", justify="right")
     table.add_column("seconds", f"{_batch_seconds(results):.2f}", justify="right")
     for number, result in enumerate(results[:_MOST_ROWS], 1):
         cells = [
@@ -54,7 +60,7 @@ def cost_table(results: Sequence[Result]) -> Table:
 
 def _drafts(results: Sequence[Result]) -> str | None:
     """What the ledgers of all prompts say of the drafts; None where nothing was drafted."""
-    ledgers = [each.ledger for each in results if each.ledger is not None]
+    ledgers = [each.ledger for each in results if each.ledger.rounds]
     if not ledgers:
         return None
     drafted = sum(each.proposed for each in ledgers)
@@ -62,9 +68,19 @@ def _drafts(results: Sequence[Result]) -> str | None:
     returned, own = sum(each.remasked for each in ledgers), sum(each.bonus for each in ledgers)
     lost = sum(each.lost for each in ledgers)
     return (
-        f"  drafted {drafted}: kept {kept}, corrected {corrected}, sent back {returned}; "
+        f"drafted {drafted}: kept {kept}, corrected {corrected}, sent back {returned}; "
         f"the verifier's own {own}" + (f"; lost on the bridge {lost}" if lost else "")
     )
+
+
+def _unweighted(results: Sequence[Result]) -> str | None:
+    """What passes of unlike sizes may add up to where nobody has measured what they cost."""
+    missing = results[0].unweighted
+    memory, arithmetic = (sum(each.weighted_bounds[side] for each in results) for side in (0, 1))
+    alike = len(results[0].nfe) == 1 and round(memory, 1) == round(arithmetic, 1)
+    if missing is None or alike:
+        return None
+    return f"weighted {memory:.1f} to {arithmetic:.1f}, by sizes alone; {missing}"
 
 
 def _forwards(name: str, networks: Sequence[str]) -> str:

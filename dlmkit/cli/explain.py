@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dlmkit.errors import RequestError
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -25,65 +23,74 @@ __all__ = ["command"]
 @click.command("explain")
 @click.argument("spec", metavar="NAME|FILE")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a value.")
-@click.option(
-    "--break-even",
-    is_flag=True,
-    help="Load the models and say when drafting pays, by what `dlmkit profile` measured.",
-)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
-def command(spec: str, *, overrides: tuple[str, ...], break_even: bool, as_json: bool) -> None:
+def command(spec: str, *, overrides: tuple[str, ...], as_json: bool) -> None:
     """Say what a preset or spec file does, step by step, and what it guarantees.
 
-    Everything is read off the declarations of its parts: nothing is run, and no model is loaded
-    unless prices are asked for.
+    Everything is read off the declarations of its parts: nothing is run, and no model is loaded.
+    Where there is a drafter, and `dlmkit profile` has measured what passes cost, it also says when
+    drafting pays.
     """
     from dlmkit.explaining.explain import explain
     from dlmkit.spec import load_spec
 
     document = load_spec(spec, overrides)
     found = explain(document)
-    price = _break_even(spec, document) if break_even else None
+    price, unpriced = _break_even(spec, document)
     if as_json:
-        shown = found.as_json() | {"break_even": price and price.as_json()}
-        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        prices = {"break_even": price and price.as_json(), "break_even_missing": unpriced}
+        click.echo(json.dumps(found.as_json() | prices, indent=2, ensure_ascii=False))
         return
     from rich.console import Console
 
     console = Console(highlight=False)
     _print(found, console)
-    if price is not None:
-        _print_price(price, console)
+    if price is not None or unpriced is not None:
+        _print_price(price, unpriced, console)
 
 
-def _break_even(spec: str, document: Document) -> BreakEven:
-    """Weigh a round with what was measured for the models of the document."""
+def _break_even(spec: str, document: Document) -> tuple[BreakEven | None, str | None]:
+    """When drafting pays, or why that is not known; neither where nothing is drafted."""
+    from dlmkit.cli.usual_engine import with_usual_engine
     from dlmkit.draft_verify.kernel import DraftVerify
     from dlmkit.explaining.break_even import break_even
-    from dlmkit.generation import Runner
+    from dlmkit.profiling.weighing import Scales
 
     procedure = document.pipeline
     if not isinstance(procedure, DraftVerify):
-        raise RequestError(
-            f"{spec} drafts nothing, so nothing has to pay", hint="leave out --break-even"
-        )
-    scales = Runner.load(document).scales
+        return None, None
+    models = with_usual_engine(document)[0].models
+    scales = Scales.recorded(models, procedure.home())
     if scales is None:
-        raise RequestError(
-            "the passes of these models have not been measured here",
-            hint=f"run `dlmkit profile --pipeline {spec}` first",
+        return None, (
+            "passes of these models were not measured here: run "
+            f"`dlmkit profile --pipeline {spec}`, then explain again"
         )
-    return break_even(procedure, scales, document.gen_length)
+    return break_even(procedure, scales, document.gen_length), None
 
 
-def _print_price(price: BreakEven, console: Console) -> None:
+def _print_price(price: BreakEven | None, unpriced: str | None, console: Console) -> None:
+    from rich.markup import escape
+
     console.print("\n[bold]Break-even[/] [dim]in passes of the verifier over one canvas[/]")
-    console.print(
-        f"  {price.steps} drafted steps cost {price.drafting:.2f}, the pass over {price.rows} "
-        f"state{'s' if price.rows > 1 else ''} {price.verifying:.2f}"
+    if price is None:
+        _print_item(console, f"not known: {escape(unpriced or '')}")
+        return
+    _print_item(
+        console,
+        f"{price.steps} drafted steps cost {price.drafting:.2f}, the pass over {price.rows} "
+        f"state{'s' if price.rows > 1 else ''} {price.verifying:.2f}",
     )
     never = "drafting cannot pay on this machine, however good the guesses"
-    pays = f"drafting pays where at least {price.acceptance or 0:.0%} of the steps are kept"
-    console.print(f"  {never if price.acceptance is None else pays}")
+    pays = f"drafting pays where at least {price.acceptance or 0:.0%} of the steps pass"
+    _print_item(console, never if price.acceptance is None else pays)
+
+
+def _print_item(console: Console, text: str) -> None:
+    """A line that may be long, indented as a whole."""
+    from rich.padding import Padding
+
+    console.print(Padding(text, (0, 0, 0, 2)))
 
 
 def _print(found: Explanation, console: Console) -> None:
@@ -102,7 +109,8 @@ def _print(found: Explanation, console: Console) -> None:
     for each in found.guarantees:
         mark = "[green]✓[/]" if each.holds else "[yellow]✗[/]"
         text = escape(each.claim if each.holds else f"no promise that {each.claim}")
-        console.print(f"  {mark} {text} [dim]({escape(each.reason)})[/]")
+        number = f"; invariant {each.invariant}" if each.invariant else ""
+        _print_item(console, f"{mark} {text} [dim]({escape(each.reason)}{number})[/]")
 
 
 def _walk(step: Step, depth: int) -> Iterator[tuple[int, Step]]:

@@ -99,9 +99,9 @@ def command(
         console.print(f"interrupted{kept}", markup=False, soft_wrap=True)
         sys.exit(130)
     if not quiet and not as_json:
-        from dlmkit.cli.cost_table import cost_table
+        from dlmkit.cli.cost_table import cost_report
 
-        console.print(cost_table(results))
+        console.print(cost_report(results))
 
 
 def _load(spec: dict[str, Any], console: Console, *, shown: bool) -> Runner:

@@ -64,16 +64,22 @@ def command(
     """Measure every model of a pipeline and keep the times for later.
 
     Results and `dlmkit explain` weigh forward passes by them, and so compare pipelines whose
-    passes differ in size.  Times belong to this machine, engine and number of threads.
+    passes differ in size.  Times belong to this machine, engine and number of threads; models run
+    on the engine that `dlmkit generate` takes for them.
     """
     console = error_console()
     with waiting(console, "starting"):
         document = document_from(**spec)
         import torch
 
+        from dlmkit.cli.usual_engine import with_usual_engine
         from dlmkit.generation import Runner
         from dlmkit.profiling.measure import FED, ROWS, measure_costs
         from dlmkit.profiling.store import keep_costs
+
+        document, notes = with_usual_engine(document)
+    for note in notes:
+        console.print(f"[dim]{note}[/]", soft_wrap=True)
     if threads is not None:
         torch.set_num_threads(threads)
     with loading_bar(console) as progress:

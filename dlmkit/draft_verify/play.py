@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from dlmkit.canvas import Canvas
+from dlmkit.draft_verify.audit import Audit
 from dlmkit.draft_verify.draft import Draft
-from dlmkit.draft_verify.ledger import Audit
 from dlmkit.draft_verify.roles import DraftRun, Look
 from dlmkit.draft_verify.round import Round, RoundResult, Setting
 from dlmkit.draft_verify.stepper import Stepper

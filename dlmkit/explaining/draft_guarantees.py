@@ -51,6 +51,7 @@ def _lossless(procedure: DraftVerify) -> Guarantee:
         claim="the text is that of the verifier's pipeline alone, whatever the drafter writes",
         holds=not missing,
         reason="; ".join(missing) or kept,
+        invariant=2,
     )
 
 
@@ -64,6 +65,7 @@ def _law(procedure: DraftVerify, lossless: Guarantee) -> Guarantee:
         claim="every token follows the verifier's law, given what stood before it",
         holds=lossless.holds or holds,
         reason=f"judge {judge.name!r} with scope {scope.name!r} and resolve {resolve.name!r}",
+        invariant=4,
     )
 
 
@@ -75,6 +77,7 @@ def _fewer(procedure: DraftVerify, lossless: Guarantee) -> Guarantee:
         claim="the verifier runs no more often than alone",
         holds=steps,
         reason=own if steps else "a round may decide less than the verifier's own step would",
+        invariant=8,
     )
 
 
@@ -84,6 +87,7 @@ def _progress() -> Guarantee:
         claim="decoding ends",
         holds=True,
         reason="a row in which a round decided nothing takes the verifier's own step",
+        invariant=6,
     )
 
 
@@ -93,4 +97,5 @@ def _final() -> Guarantee:
         claim="what is decided stays",
         holds=True,
         reason="only guesses are sent back",
+        invariant=7,
     )

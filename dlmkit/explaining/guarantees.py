@@ -20,12 +20,16 @@ __all__ = ["Guarantee", "decode_guarantees", "repeats", "rows"]
 
 @attrs.frozen(kw_only=True)
 class Guarantee:
-    """A claim about every decode of a pipeline, whether it holds, and why."""
+    """A claim about every decode of a pipeline, whether it holds, and why.
+
+    `invariant` is its number among those of the documentation (explanation/draft-verify).
+    """
 
     id: str
     claim: str
     holds: bool
     reason: str
+    invariant: int | None = None
 
 
 def decode_guarantees(pipeline: Denoise, gen_length: int) -> list[Guarantee]:
@@ -57,6 +61,7 @@ def rows() -> Guarantee:
         claim="a prompt decodes the same alone and in any batch",
         holds=True,
         reason="parts see rows apart, and random numbers belong to a prompt, not to its place",
+        invariant=11,
     )
 
 
@@ -73,6 +78,7 @@ def repeats(procedure: Procedure) -> Guarantee:
         claim="the same seed gives the same text",
         holds=True,
         reason=drawn if draws else "nothing is drawn: every seed gives the same text",
+        invariant=12,
     )
 
 

@@ -14,9 +14,11 @@ from dlmkit.hardware import describe_hardware, describe_versions
 from dlmkit.profiling.costs import CostTable
 
 if TYPE_CHECKING:
+    import torch
+
     from dlmkit.engine import LoadedModel
 
-__all__ = ["find_costs", "identity", "keep_costs"]
+__all__ = ["find_costs", "identity", "keep_costs", "recorded_costs"]
 
 FORMAT = "costs/1"
 
@@ -31,9 +33,6 @@ def identity(model: LoadedModel) -> dict[str, Any]:
     """
     info, origin = model.network.info, model.provenance
     config = origin.path / "config.json"
-    hardware, versions = describe_hardware(), describe_versions()
-    on_cpu = info.device.type == "cpu"
-    where = {"cpu": hardware["cpu"], "threads": hardware["threads"]}
     return {
         "config": hashlib.sha256(config.read_bytes()).hexdigest() if config.is_file() else None,
         "derivation": origin.derivation,
@@ -41,8 +40,18 @@ def identity(model: LoadedModel) -> dict[str, Any]:
         "parameters": info.parameters,
         "dtype": str(info.dtype)[6:],
         "engine": info.engine,
+        **_machine(info.device),
+    }
+
+
+def _machine(device: torch.device) -> dict[str, Any]:
+    """What the time of a pass depends on beside the network."""
+    hardware, versions = describe_hardware(), describe_versions()
+    where = {"cpu": hardware["cpu"], "threads": hardware["threads"]}
+    on_cpu = device.type == "cpu"
+    return {
         "versions": {name: text for name, text in versions.items() if name not in _NO_MATTER},
-        "device": where if on_cpu else hardware["gpus"][info.device.index or 0]["name"],
+        "device": where if on_cpu else hardware["gpus"][device.index or 0]["name"],
     }
 
 
@@ -53,11 +62,30 @@ def find_costs(model: LoadedModel) -> CostTable | None:
         RequestError: the file is damaged.
     """
     path = _path(identity(model))
-    if not path.is_file():
-        return None
+    return _read(path)[1] if path.is_file() else None
+
+
+def recorded_costs(reference: str, engine: str, device: torch.device) -> CostTable | None:
+    """Return what was last measured here for a model of that origin, without loading it, or None.
+
+    Raises:
+        RequestError: a file is damaged.
+    """
+    here = {"engine": engine, **_machine(device)}
+    paths = _folder().glob("*.json")
+    for path in sorted(paths, key=lambda each: each.stat().st_mtime, reverse=True):
+        entry, costs = _read(path)
+        measured = entry["measured"]
+        if entry["model"] == reference and here == {name: measured[name] for name in here}:
+            return costs
+    return None
+
+
+def _read(path: Path) -> tuple[dict[str, Any], CostTable]:
     try:
-        found = json.loads(path.read_text("utf-8"))
-        return CostTable({(rows, fed): seconds for rows, fed, seconds in found["seconds"]})
+        entry = json.loads(path.read_text("utf-8"))
+        seconds = {(rows, fed): seconds for rows, fed, seconds in entry["seconds"]}
+        return entry, CostTable(seconds)
     except (ValueError, KeyError, TypeError) as error:
         raise RequestError(
             f"{path} holds no measured costs", hint="delete it and run `dlmkit profile` again"
@@ -85,4 +113,8 @@ def keep_costs(model: LoadedModel, costs: CostTable) -> Path:
 def _path(measured: dict[str, Any]) -> Path:
     text = json.dumps(measured, sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:20]
-    return Path(platformdirs.user_cache_dir("dlmkit")) / "costs" / f"{key}.json"
+    return _folder() / f"{key}.json"
+
+
+def _folder() -> Path:
+    return Path(platformdirs.user_cache_dir("dlmkit")) / "costs"

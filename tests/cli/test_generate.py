@@ -62,7 +62,7 @@ def test_standard_output_is_the_text_and_nothing_else(run):
     text = texts(run("generate", "--json", "sort: 3 1 2"))[0]
     result = run("generate", "sort: 3 1 2")
     assert f"{text}\n" == result.stdout
-    assert "tokens/forward" in result.stderr
+    assert "tokens per forward" in result.stderr
 
 
 def test_quiet_writes_nothing_to_standard_error(run):

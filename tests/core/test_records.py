@@ -67,6 +67,8 @@ def test_counts_add_calls_rows_and_positions():
     """Work executed, never what was merely asked for."""
     counts = Counts().plus(rows=2, fed=20).plus(rows=1, fed=5)
     assert Counts(forwards=2, rows=3, fed_positions=25) == counts
+    filled = counts.plus(rows=2, fed=16, prefill=True)
+    assert Counts(1, 2, 16, prefills=1, prefill_positions=16) == filled.since(counts)
 
 
 def test_a_context_names_its_models():

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import attrs
 
+from dlmkit.ledger import PHASES, Ledger, Work
 from dlmkit.results import Result
 
+LEDGER = Ledger(work=dict.fromkeys(PHASES, Work()), prefill=dict.fromkeys(PHASES, Work()))
 RESULT = Result(
     text="a b",
     token_ids=(5, 6, 7),
     tokens=3,
     nfe={"main": 4, "drafter": 2},
     fed_positions=60,
+    ledger=LEDGER,
+    weighted_bounds=(2.5, 6.0),
     weighted_nfe=5.25,
     seconds=0.123456,
     masks_left=0,
@@ -47,6 +51,15 @@ def test_json_holds_every_number():
         "masks_left": 0,
         "batch_size": 2,
         "weighted_nfe": 5.25,
-        "ledger": None,
+        "weighted_nfe_bounds": {"memory": 2.5, "arithmetic": 6.0},
+        "weighted_nfe_missing": None,
+        "ledger": LEDGER.as_json(),
     }
     assert expected == RESULT.as_json()
+
+
+def test_a_missing_price_says_how_to_get_it():
+    """The command, for the pipeline that ran."""
+    found = attrs.evolve(RESULT, weighted_nfe=None).as_json()
+    assert found["weighted_nfe"] is None
+    assert "`dlmkit profile --pipeline llada`" in found["weighted_nfe_missing"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,6 +15,7 @@ from dlmkit.errors import EngineError
 from dlmkit.models.arch import AttentionPattern
 from dlmkit.need import Need
 from dlmkit.plan import Plan
+from dlmkit.records import Counts
 from dlmkit.session import Session
 from dlmkit.spec import SpecError, load_spec
 from dlmkit.testing.toy import toy_network
@@ -83,7 +83,7 @@ def test_what_states_have_in_common_is_fed_once():
     canvas = Canvas.create([[5, 6, 7]] * 3, 1, 23)
     fed_SN = torch.tensor([[True, True, True, False]] * 3)
     session.predict([states_SN], canvas, torch.full((3, 1), 3), Plan.of(fed_SN), Need())
-    assert (1, 1, 5) == attrs.astuple(session.counts)
+    assert Counts(forwards=1, rows=1, fed_positions=5) == session.counts
 
 
 def tree_of(view, **parts):

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.draft_verify.draft import Draft
-from dlmkit.draft_verify.ledger import LedgerKeeper
 from dlmkit.draft_verify.roles import Drafter, DraftRun
+from dlmkit.ledger_keeper import LedgerKeeper
 from dlmkit.models.arch import AttentionPattern
 from dlmkit.session import Session
 from dlmkit.testing.conformance.decoding import PROMPTS
@@ -107,7 +107,7 @@ def run(pipeline, nets, prompts=PROMPTS, seed=3, first_sample=0):
     mask_id = nets["verifier"].info.mask_id
     canvas = Canvas.create(prompts, GEN, mask_id, first_sample=first_sample)
     sessions = {name: Session(network) for name, network in nets.items()}
-    keeper, records = LedgerKeeper(), []
+    keeper, records = LedgerKeeper(len(prompts), mask_id), []
     for record in pipeline.steps(Context(sessions, seed), canvas):
         keeper.add(record)
         records.append(record)

@@ -11,12 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlmkit.cli.main import main
-from dlmkit.explaining.break_even import break_even, expected
+from dlmkit.draft_verify.kernel import DraftVerify
+from dlmkit.explaining.break_even import break_even, decided, expected
 from dlmkit.explaining.draft_guarantees import draft_guarantees
+from dlmkit.plugins import get_plugins
 from dlmkit.profiling.costs import CostTable
 from dlmkit.profiling.weighing import Scales
 from dlmkit.spec import load_spec
 from dlmkit_strategies.draft_verify import (
+    AfterDraft,
+    BeforeDraft,
     Elementwise,
     EveryState,
     Fixed,
@@ -25,6 +29,9 @@ from dlmkit_strategies.draft_verify import (
     Prefix,
     ReplaceAll,
     ReplaceFirst,
+    VerifierStep,
+    WhenEmpty,
+    WhenWhole,
 )
 
 LOSSLESS = load_spec("dual-diffusion-lossless").pipeline
@@ -109,7 +116,49 @@ def test_at_the_break_even_a_round_decides_what_it_costs(steps, drafter):
     if found.acceptance is None:
         assert price > steps + 1
     else:
-        assert price == pytest.approx(expected(steps, found.acceptance), rel=1e-6)
+        assert price == pytest.approx(
+            expected(decided(procedure, steps), found.acceptance), rel=1e-6
+        )
+
+
+@given(st.integers(1, 6), st.floats(0.0, 1.0))
+def test_a_chain_decides_what_the_round_model_says(steps, share):
+    """Up to the first failure, and the verifier's own step: (1 - a^(S+1)) / (1 - a)."""
+    chain = sum(share**kept for kept in range(steps + 1))
+    assert chain == pytest.approx(expected(decided(LOSSLESS, steps), share))
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        ({"view": AfterDraft(), "bonus": None}, [0, 1, 2, 3]),
+        ({"view": BeforeDraft(), "bonus": None}, [1, 1, 2, 3]),
+        ({"view": AfterDraft(), "bonus": VerifierStep()}, [1, 2, 3, 4]),
+        ({"view": AfterDraft(), "bonus": WhenEmpty()}, [1, 1, 2, 3]),
+        ({"view": AfterDraft(), "bonus": WhenWhole()}, [0, 1, 2, 4]),
+        ({"view": AfterDraft(), "bonus": None, "resolve": ReplaceAll()}, [3, 3, 3, 3]),
+    ],
+    ids=lambda value: "",
+)
+def test_what_a_round_decides_follows_from_its_parts(change, counts):
+    """Three guesses, each by itself, by how many of them pass."""
+    procedure = attrs.evolve(LOSSLESS, scope=Elementwise(), judge=Greedy(), **change)
+    assert counts == pytest.approx(decided(procedure, 3))
+
+
+def test_caches_and_shadows_have_their_price():
+    """A cached drafter feeds its block; a shadow is a position more."""
+    linear = {
+        name: CostTable({(rows, fed): rows * fed * price for rows in (1, 2) for fed in (1, 512)})
+        for name, price in (("drafter", 0.5), ("verifier", 1.0))
+    }
+    prices = Scales(linear, "verifier")
+    fast = load_spec("dual-diffusion-fast", ["gen_length=32", "pipeline.draft.pipeline.cache=dual"])
+    found = break_even(fast.pipeline, prices, gen_length=32)
+    assert (3 * 0.5 * 8 / 64, (64 + 8) / 64) == pytest.approx((found.drafting, found.verifying))
+    guesses = load_spec("dual-diffusion-fast", ["gen_length=32", "pipeline.view=loo-guesses"])
+    found = break_even(guesses.pipeline, prices, gen_length=32)
+    assert (64 + 3) / 64 == pytest.approx(found.verifying)
 
 
 def run(*arguments: str):
@@ -117,13 +166,27 @@ def run(*arguments: str):
 
 
 def test_prices_have_to_be_measured_first(monkeypatch):
-    """The message says how; afterwards the break-even is printed."""
-    result = run("dual-diffusion-lossless", "--break-even")
-    assert 2 == result.exit_code
-    assert "dlmkit profile --pipeline dual-diffusion-lossless" in result.stderr
-    monkeypatch.setattr(Scales, "find", lambda models, home: scales(0.1, 0.1))
-    shown = run("dual-diffusion-lossless", "--break-even").stdout
-    assert "of the steps are kept" in " ".join(shown.split())
-    found = json.loads(run("dual-diffusion-lossless", "--break-even", "--json").stdout)
+    """The message says how; afterwards the break-even is printed, with no model loaded."""
+    monkeypatch.setattr(Scales, "recorded", lambda models, home: None)
+    shown = " ".join(run("dual-diffusion-lossless").stdout.split())
+    assert "not known: passes of these models were not measured here" in shown
+    missing = json.loads(run("dual-diffusion-lossless", "--json").stdout)
+    assert missing["break_even"] is None
+    assert "dlmkit profile --pipeline dual-diffusion-lossless" in missing["break_even_missing"]
+    monkeypatch.setattr(Scales, "recorded", lambda models, home: scales(0.1, 0.1))
+    shown = run("dual-diffusion-lossless").stdout
+    assert "of the steps pass" in " ".join(shown.split())
+    found = json.loads(run("dual-diffusion-lossless", "--json").stdout)
     assert 0 < found["break_even"]["acceptance"] < 1
-    assert "drafts nothing" in run("llada", "--break-even").stderr
+    assert found["break_even_missing"] is None
+    assert "Break-even" not in run("llada").stdout
+
+
+@pytest.mark.parametrize("preset", sorted(get_plugins().presets))
+def test_every_round_can_be_weighed(preset):
+    """Whatever drafts and however it is judged."""
+    document = load_spec(preset)
+    if isinstance(document.pipeline, DraftVerify):
+        costs = dict.fromkeys(document.models, CostTable({(1, 1): 1.0}))
+        found = break_even(document.pipeline, Scales(costs, document.pipeline.home()), 32)
+        assert found.acceptance is None or 0 <= found.acceptance <= 1

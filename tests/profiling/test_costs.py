@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dlmkit.errors import RequestError
 from dlmkit.profiling.costs import CostTable
-from dlmkit.profiling.weighing import PassLog, Scales
+from dlmkit.profiling.weighing import PassLog, Scales, Sizes
 from dlmkit.records import Counts
 
 FLAT = CostTable({(rows, fed): 2.0 for rows in (1, 4) for fed in (1, 8)})
@@ -65,6 +65,18 @@ def test_passes_are_weighed_in_units_of_the_home_network():
     log.add(record("drafter", Counts(2, 4, 256), True, False))
     log.add(record("verifier", Counts(1, 6, 384), True, True))
     assert pytest.approx([4.0, 3.5]) == log.weighted(scales, columns=64)
+
+
+def test_unmeasured_passes_lie_between_memory_and_arithmetic():
+    """A drafter of half the size over half the canvas, and a verifier over three states."""
+    weights, log = {"drafter": 50, "verifier": 100}, PassLog()
+    log.add(record("drafter", Counts(1, 2, 64), True, True))
+    log.add(record("verifier", Counts(1, 6, 384), True, False))
+    bounds = [
+        log.weighted(Sizes(weights, "verifier", computing), columns=64)
+        for computing in (False, True)
+    ]
+    assert [[1.5, 0.5], [3.25, 0.25]] == bounds
 
 
 def test_passes_between_two_records_are_weighed_too():

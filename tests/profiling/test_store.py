@@ -6,15 +6,18 @@ import json
 
 import attrs
 import pytest
+import torch
 from click.testing import CliRunner
 
 from dlmkit.cli.main import main
 from dlmkit.errors import RequestError
+from dlmkit.generation import Runner
 from dlmkit.models.loading import load_model
 from dlmkit.profiling.costs import CostTable
 from dlmkit.profiling.measure import measure_costs
-from dlmkit.profiling.store import find_costs, identity, keep_costs
+from dlmkit.profiling.store import find_costs, identity, keep_costs, recorded_costs
 from dlmkit.profiling.weighing import Scales
+from dlmkit.spec import load_spec
 from tests.tiny_model import write_tiny_model
 
 COSTS = CostTable({(1, 1): 0.5, (2, 1): 0.75})
@@ -45,6 +48,28 @@ def test_a_later_measurement_replaces_an_earlier_one(model, cache):
     keep_costs(model, CostTable({(1, 1): 2.0}))
     assert 2.0 == find_costs(model).of(1, 1)
     assert 1 == len(list((cache / "costs").iterdir()))
+
+
+def test_what_was_measured_is_found_without_loading(model):
+    """By where the model came from, on the same engine and device."""
+    keep_costs(model, COSTS)
+    origin, cpu = model.provenance.reference, torch.device("cpu")
+    assert COSTS == recorded_costs(origin, "torch", cpu)
+    assert recorded_costs(origin, "onnxruntime", cpu) is None
+    assert recorded_costs("some/model", "torch", cpu) is None
+
+
+def test_scales_of_a_document_know_derived_models(tmp_path):
+    """As they are after loading; one that was not measured leaves all without."""
+    folder = write_tiny_model(tmp_path / "tiny")
+    derived = "{derive: {from: main, skip_layers: [0]}}"
+    changes = [f"models={{main: {{repo: '{folder}', device: cpu}}, less: {derived}}}"]
+    document = load_spec("llada", changes)
+    models = Runner.load(document).models
+    keep_costs(models["main"], COSTS)
+    assert Scales.recorded(document.models, "main") is None
+    keep_costs(models["less"], COSTS)
+    assert Scales.find(models, "main") == Scales.recorded(document.models, "main")
 
 
 def test_other_folders_with_the_same_network_share_it(model, tmp_path):

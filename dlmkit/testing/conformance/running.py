@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from dlmkit.testing.conformance.case import Check, require
 from dlmkit.testing.conformance.decoding import PROMPTS, decode, refuse_strays
 from dlmkit.testing.conformance.looped import toy_networks
@@ -39,7 +41,9 @@ def procedure_promises(networks: Mapping[str, Network]) -> dict[str, Check]:
         decoded = decode(procedure, networks)
         for name, executed in decoded.executed.items():
             reported = decoded.reported[name]
-            require(reported == executed, f"'{name}' executed {executed}, reported {reported}")
+            # Which of the passes filled an empty store, a network cannot know.
+            told = attrs.evolve(reported, prefills=0, prefill_positions=0)
+            require(told == executed, f"'{name}' executed {executed}, reported {reported}")
 
     def keeps_its_tensors_on_one_device(procedure: Any) -> None:
         with strays() as found:

@@ -76,9 +76,7 @@ class PipelineRun(DraftRun):
                 prediction = reminded(prediction, view, self.told, self.recall, self.stepper.needs)
             outcome = self.stepper.decide(view, prediction, scratch)
             remembered = self.memory.values
-            remembered = self.memory.values
             self.memory.advance(outcome)
-            self.memory.rewind(remembered, ~view.live_B)  # rows that rest have seen nothing
             # A row that rests took no part in the pass, and will draft again.
             self.memory.rewind(remembered, ~view.live_B)
             self.mark = Mark.of(attrs.evolve(view, noise=first.noise)).where(view.live_B, self.mark)

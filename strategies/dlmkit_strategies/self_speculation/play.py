@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
+from dlmkit.draft_verify.audit import Audit
 from dlmkit.draft_verify.picking import either
 from dlmkit.draft_verify.stepper import Mark, Stepper
 from dlmkit.memory import Memory
@@ -107,7 +108,8 @@ class Play:
         self.memory.advance(outcome)
         record = StepRecord.of(outcome, self.pipeline.model, self.stepper.session.counts)
         self.number += 1
-        return record
+        audit = _audit(outcome, state_BXN, reached_B)
+        return attrs.evolve(record, phase="verify", audit=audit)
 
     def _view(self) -> View:
         """The view of the canvas; rows that enter a block have nothing in hand."""
@@ -220,6 +222,23 @@ class Play:
         further_B = view.block.stop_B > self.block.stop_B
         left_B = torch.where(further_B, here_BP.any(dim=1), left_B)
         self._write(torch.where(left_B[:, None], self.canvas.tokens_BN, target_BN))
+
+
+def _audit(outcome: Outcome, state_BXN: Tensor, reached_B: Tensor) -> Audit:
+    """What became of the drafts; the first is no guess but the step on the prediction in hand."""
+    first_BN, stood_BN = state_BXN[:, 0], _chosen(state_BXN, reached_B)
+    kept_BN = stood_BN != first_BN
+    proposed_BK = (state_BXN[:, 1:] != state_BXN[:, :-1]).sum(dim=2)
+    depth_K = torch.arange(1, state_BXN.shape[1], device=reached_B.device)
+    return Audit(
+        drafted_BN=state_BXN[:, -1] != first_BN,
+        kept_BN=kept_BN,
+        corrected_BN=torch.zeros_like(kept_BN),
+        bonus_BN=(outcome.after_BN != outcome.before_BN) & ~kept_BN,
+        proposed_BK=proposed_BK,
+        accepted_BK=torch.where(depth_K <= reached_B[:, None], proposed_BK, 0),
+        round_B=outcome.view.live_B,
+    )
 
 
 def _chosen(values_BXN: Tensor, index_B: Tensor) -> Tensor:

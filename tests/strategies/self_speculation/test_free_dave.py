@@ -46,7 +46,7 @@ def static(cache=None, transfer=None, length=4):
 @pytest.mark.parametrize("transfer", TRANSFERS, ids=str)
 @pytest.mark.parametrize("drafts", [1, 3, 8])
 def test_the_text_is_that_of_the_pipeline_alone(drafts, transfer, cache, attention):
-    """Each prompt on its own; a pass that decides nothing may come before each block."""
+    """Invariants 3 and 8: each prompt on its own, in no more passes."""
     pipeline = static(cache, transfer)
     networks = {"main": toy_network(attention=attention)}
     procedure = FreeDave(pipeline=pipeline, drafts=drafts)
@@ -54,7 +54,7 @@ def test_the_text_is_that_of_the_pipeline_alone(drafts, transfer, cache, attenti
         alone = decode(pipeline, networks, [prompt], first_sample=number)
         found = decode(procedure, networks, [prompt], first_sample=number)
         assert alone.rows == found.rows
-        assert found.executed["main"].forwards <= alone.executed["main"].forwards + 2
+        assert found.executed["main"].forwards <= alone.executed["main"].forwards
 
 
 @pytest.mark.parametrize(("cache", "attention"), CACHES, ids=["none", "dual", "prefix", "causal"])
@@ -79,7 +79,7 @@ def test_drafts_beyond_the_block_change_nothing(drafts, ahead, transfer):
             alone = decode(pipeline, networks, [prompt], first_sample=number)
             found = decode(procedure, networks, [prompt], first_sample=number)
             assert alone.rows == found.rows
-            assert found.executed["main"].forwards <= alone.executed["main"].forwards + 2
+            assert found.executed["main"].forwards <= alone.executed["main"].forwards
 
 
 @pytest.mark.parametrize(("cache", "attention"), [(Dual(), None), (BlockCausal(), BLOCKS)])

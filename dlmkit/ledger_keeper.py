@@ -1,0 +1,107 @@
+"""Adding up the records of a decode into the account of each row.
+
+Legend: B rows, N canvas positions, K draft positions, T passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dlmkit.ledger import PHASES, Ledger, Work
+from dlmkit.records import Counts, Phase
+
+if TYPE_CHECKING:
+    from dlmkit.draft_verify.audit import Audit
+    from dlmkit.records import StepRecord
+
+__all__ = ["LedgerKeeper"]
+
+
+class LedgerKeeper:
+    """Takes note of every record; tensors are read when the ledgers are asked for.
+
+    `rows` is the size of the batch, `mask_id` what undecided positions hold.
+    """
+
+    def __init__(self, rows: int, mask_id: int) -> None:
+        self._rows, self._mask_id = rows, mask_id
+        self._passes: dict[Phase, list[tuple[Tensor, Counts]]] = {phase: [] for phase in PHASES}
+        self._audits: list[Audit] = []
+        self._decided: list[Tensor] = []
+        self._reopened: list[Tensor] = []
+        self._seen: dict[str, Counts] = {}
+
+    def add(self, record: StepRecord) -> None:
+        """Take note of a pass, and of what it decided."""
+        executed = record.counts.since(self._seen.get(record.network, Counts()))
+        self._seen[record.network] = record.counts
+        self._passes[record.phase].append((record.live_B, executed))
+        if record.audit is not None:
+            self._audits.append(record.audit)
+        elif record.phase == "decode":
+            was_BN, is_BN = record.before_BN == self._mask_id, record.after_BN == self._mask_id
+            self._decided.append((was_BN & ~is_BN).sum(dim=1))
+            self._reopened.append((is_BN & ~was_BN).sum(dim=1))
+
+    def ledgers(self) -> list[Ledger]:
+        """The account of each row."""
+        work = {phase: self._work(passes) for phase, passes in self._passes.items()}
+        own, decided = self._audited("bonus_BN"), self._sum(self._decided)
+        kept, corrected = self._audited("kept_BN"), self._audited("corrected_BN")
+        reopened, lost = self._sum(self._reopened), self._audited("lost_B")
+        rounds = self._audited("round_B")
+        proposed, accepted = self._by_position("proposed_BK"), self._by_position("accepted_BK")
+        return [
+            Ledger(
+                rounds=rounds[row],
+                proposed=sum(proposed[row]),
+                accepted=kept[row],
+                corrected=corrected[row],
+                bonus=own[row] + decided[row],
+                reopened=reopened[row],
+                lost=lost[row],
+                by_position=tuple(zip(proposed[row], accepted[row], strict=True)),
+                work={phase: each[row][0] for phase, each in work.items()},
+                prefill={phase: each[row][1] for phase, each in work.items()},
+            )
+            for row in range(self._rows)
+        ]
+
+    def _work(self, passes: Sequence[tuple[Tensor, Counts]]) -> list[tuple[Work, Work]]:
+        """What ran for each row, and what of it was prefill."""
+        if not passes:
+            return [(Work(), Work())] * self._rows
+        live_BT = torch.stack([live_B for live_B, _ in passes], dim=1).long().cpu()
+        sums_BC = live_BT @ torch.tensor([self._for_a_row(counts) for _, counts in passes])
+        return [(Work(*each[:3]), Work(*each[3:])) for each in sums_BC.tolist()]
+
+    def _for_a_row(self, counts: Counts) -> tuple[int, ...]:
+        rows, fed = counts.rows // self._rows, counts.fed_positions // self._rows
+        prefill_rows = rows if counts.prefills else 0
+        prefill_fed = counts.prefill_positions // self._rows
+        return counts.forwards, rows, fed, counts.prefills, prefill_rows, prefill_fed
+
+    def _audited(self, name: str) -> list[int]:
+        """The sum of a field of all audits."""
+        found = [getattr(audit, name) for audit in self._audits]
+        known = [value for value in found if value is not None]
+        return self._sum([value.sum(dim=1) if value.ndim == 2 else value for value in known])
+
+    def _sum(self, values: Sequence[Tensor]) -> list[int]:
+        if not values:
+            return [0] * self._rows
+        counts: list[int] = torch.stack(list(values)).long().sum(dim=0).tolist()
+        return counts
+
+    def _by_position(self, name: str) -> list[Sequence[int]]:
+        tables = [getattr(audit, name) for audit in self._audits]
+        if not tables:
+            return [()] * self._rows
+        width = max(table.shape[1] for table in tables)
+        wide = [torch.nn.functional.pad(table, (0, width - table.shape[1])) for table in tables]
+        counts: list[Sequence[int]] = torch.stack(wide).sum(dim=0).tolist()
+        return counts
