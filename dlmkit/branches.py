@@ -157,7 +157,7 @@ class Branches(Session):
         folded = Folded.of(ids_SN, plan, self.states)
         row_SP = self._rows_of(positions_BP, plan, ids_SN.shape[1], required_BP)
         output = self._run(self._columns(folded, ids_SQ, ids_SN, plan, canvas), need, plan)
-        self._fresh = _Fresh(output.fresh, folded, plan, ids_SQ, ids_SN[:: self.states])
+        self._fresh = _Fresh(output.fresh.copied(), folded, plan, ids_SQ, ids_SN[:: self.states])
         column_SP = folded.column_SQ.gather(1, row_SP).clamp_max(folded.real_BW.shape[1] - 1)
         row_S1 = torch.arange(len(ids_SN), device=ids_SN.device)[:, None] // self.states
         whole = Prediction(pack=output.pack, logits_BPV=output.logits_BSV)

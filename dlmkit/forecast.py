@@ -142,13 +142,14 @@ class Forecast:
 
 
 def _narrowed(view: View, plan: Plan, session: Session) -> View:
-    """The view of a step that predicts a part of the window."""
-    positions_BP, columns = view.positions_BP, view.tokens_BN.shape[1]
+    """The view of a step that predicts a part of the window; the same view if it predicts all."""
     predicted_BP = session.kept.of(
         "predicted",
-        (plan, positions_BP),
-        lambda: plan.predicted_BP(positions_BP, view.info.logit_shift, columns),
+        (plan, view.positions_BP),
+        lambda: _predicted(view, plan, session),
     )
+    if predicted_BP is None:
+        return view
     narrowed = attrs.evolve(view, predicted_BP=predicted_BP)
     if session.checked and not torch.equal(view.live_B, narrowed.live_B):
         raise EngineError(
@@ -157,3 +158,13 @@ def _narrowed(view: View, plan: Plan, session: Session) -> View:
             "(shifted families: the one before it)",
         )
     return narrowed
+
+
+def _predicted(view: View, plan: Plan, session: Session) -> Tensor | None:
+    """Which positions of the window the plan predicts; None for all, where that may be read."""
+    predicted_BP = plan.predicted_BP(
+        view.positions_BP, view.info.logit_shift, view.tokens_BN.shape[1]
+    )
+    if session.checked and bool(predicted_BP.all()):
+        return None
+    return predicted_BP

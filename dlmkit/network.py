@@ -72,6 +72,10 @@ class KeyValues:
     keys_YBGCE: Tensor
     values_YBGCE: Tensor
 
+    def copied(self) -> KeyValues:
+        """The same in memory of their own."""
+        return KeyValues(keys_YBGCE=self.keys_YBGCE.clone(), values_YBGCE=self.values_YBGCE.clone())
+
 
 @attrs.frozen(kw_only=True)
 class NetworkInputs:
@@ -111,6 +115,7 @@ class NetworkOutput:
     """Statistics of the wanted rows, logits where needed, fresh keys and values of the fed rows.
 
     Rows are what the network returned at the wanted positions: the logit shift is not applied.
+    The memory of `fresh` may be that of the next pass in the same thread: who keeps it copies it.
     Where `Need.taps` asks: `attention_YBQK`, attention weights over cached and fed keys, and
     `relevance_YBQ`, the product of each fed key with the mean of the watched queries, unscaled;
     both are means over the heads, float32 at least.  After a pass in layer steps: `features`, and

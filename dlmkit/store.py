@@ -120,11 +120,7 @@ class Store:
 
     def snapshot(self) -> Store:
         """Copy the store, to roll back to later."""
-        copied = KeyValues(
-            keys_YBGCE=self.room.keys_YBGCE.clone(),
-            values_YBGCE=self.room.values_YBGCE.clone(),
-        )
-        return Store(room=copied, tag_BN=self.tag_BN.clone())
+        return Store(room=self.room.copied(), tag_BN=self.tag_BN.clone())
 
     def rollback(self, saved: Store, rows_B: Tensor | None = None) -> None:
         """Return to a snapshot, which stays usable, in all rows or the chosen ones."""

@@ -6,7 +6,7 @@ caches and batches behave as they do in a large model; only the answers mean not
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 import tokenizers
@@ -25,6 +25,16 @@ __all__ = ["toy_looped_network", "toy_network", "toy_tokenizer"]
 
 _Module = TypeVar("_Module", bound=TextModule)
 
+_SIZES: Any = {
+    "hidden": 16,
+    "heads": 2,
+    "kv_heads": 1,
+    "head_dim": 8,
+    "ffn": 24,
+    "rotary": RotarySpec(dim=8),
+    "max_positions": 512,
+}
+
 
 def toy_network(
     seed: int = 0,
@@ -40,18 +50,8 @@ def toy_network(
     The last token id is the mask, the one before it ends a text.  Logits spread widely, so that
     no decision hangs on rounding.  It has so many prompt tokens.
     """
-    pattern = attention or AttentionPattern()
     arch = ArchSpec(
-        vocab_rows=vocabulary,
-        hidden=16,
-        layers=2,
-        heads=2,
-        kv_heads=1,
-        head_dim=8,
-        ffn=24,
-        rotary=RotarySpec(dim=8),
-        max_positions=512,
-        attention=pattern,
+        **_SIZES, vocab_rows=vocabulary, layers=2, attention=attention or AttentionPattern()
     )
     generator = torch.Generator().manual_seed(seed)
     decoder = _drawn(Decoder(arch), generator, dtype)
@@ -72,15 +72,9 @@ def toy_looped_network(
     Its states settle within some ten recurrences.
     """
     arch = LoopedArch(
+        **_SIZES,
         vocab_rows=vocabulary,
-        hidden=16,
         layers=3,
-        heads=2,
-        kv_heads=1,
-        head_dim=8,
-        ffn=24,
-        rotary=RotarySpec(dim=8),
-        max_positions=512,
         attention=AttentionPattern(kind="causal"),
         prelude=1,
         coda=1,

@@ -67,21 +67,12 @@ def whole_slots(content_YBGCE: Tensor) -> Tensor:
         return content_YBGCE
     layers, rows, heads, slots, width = content_YBGCE.shape
     room = content_YBGCE.stride(2) // width
-    shape = (layers, rows, heads, room, width)
-    end = content_YBGCE.storage_offset() + layers * rows * heads * room * width
+    strides = (rows * heads * room * width, heads * room * width, room * width, width, 1)
+    end = content_YBGCE.storage_offset() + layers * strides[0]
     held = content_YBGCE.untyped_storage().nbytes() // content_YBGCE.element_size()
-    whole = room >= slots and end <= held
-    if not whole or content_YBGCE.stride() != _strides(shape):
+    if room < slots or end > held or content_YBGCE.stride() != strides:
         return content_YBGCE.contiguous()
-    return content_YBGCE.as_strided(shape, _strides(shape))
-
-
-def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides of a contiguous tensor."""
-    steps = [1]
-    for size in reversed(shape[1:]):
-        steps.insert(0, steps[0] * size)
-    return tuple(steps)
+    return content_YBGCE.as_strided((layers, rows, heads, room, width), strides)
 
 
 def _integers(values_BX: Tensor, width: int) -> Tensor:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from threading import Lock
-from typing import Any
 
 import onnxruntime
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 from dlmkit.errors import EngineError
 from dlmkit_export.runtime.provider import provider_of
 
-__all__ = ["GraphRunner"]
+__all__ = ["GraphRunner", "Outputs"]
 
 _ELEMENT_TYPES = {
     torch.float32: 1,
@@ -30,11 +29,15 @@ _SPIN = {"session.force_spinning_stop": "1"}
 """Threads wait busily within a run only: between runs PyTorch has the cores."""
 
 
-class GraphRunner:
-    """Runs a graph on given tensors and returns new ones; nothing is copied on the way.
+Outputs = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
+"""Shape and type of each output."""
 
-    What lies where it lay in the run before stays bound, so every run names the same inputs and
-    outputs.  Runs wait for each other.
+
+class GraphRunner:
+    """Runs a graph on given tensors; nothing is copied on the way.
+
+    What lies where it lay in the run before stays bound, so every run names the same inputs.
+    Threads do not wait for each other: each binds memory of its own.
     """
 
     def __init__(self, path: Path, device: torch.device, threads: int) -> None:
@@ -46,42 +49,69 @@ class GraphRunner:
         self.device = device
         self._session = _open(path, device, threads)
         self._run_options = _run_options(device)
-        self._spare = torch.zeros(1, device=device)
-        self._binding = self._session.io_binding()
-        self._bound: dict[str, tuple[tuple[int, ...], int]] = {}
-        self._turn = Lock()
+        self._bound = _Bound(self._session, device)
 
     def run(
-        self, inputs: Mapping[str, Tensor], outputs: Mapping[str, tuple[tuple[int, ...], Any]]
-    ) -> dict[str, Tensor]:
-        """Run on contiguous inputs; `outputs` gives the shape and type of each result."""
-        results = {
-            name: torch.empty(shape, dtype=dtype, device=self.device)
-            for name, (shape, dtype) in outputs.items()
-        }
-        with self._turn:
-            for name, tensor in inputs.items():
-                self._bind(self._binding.bind_input, name, tensor)
-            for name, tensor in results.items():
-                self._bind(self._binding.bind_output, name, tensor)
-            try:
-                self._session.run_with_iobinding(self._binding, self._run_options)
-            except Exception as error:  # its exceptions have no common base
-                raise EngineError(
-                    f"ONNX Runtime failed while running the network: {_reason(error)}",
-                    hint="if memory is short, lower the batch size or shorten the text; else see "
-                    "whether --engine torch runs it, and report the difference",
-                ) from error
+        self, inputs: Mapping[str, Tensor], outputs: Outputs, *, reuse: bool
+    ) -> Mapping[str, Tensor]:
+        """Run on contiguous inputs.
+
+        With `reuse`, results stay what they are only until this thread's next run with the same
+        object for `outputs`, which writes into their memory.
+
+        Raises:
+            EngineError: the run failed.
+        """
+        bound = self._bound
+        for name, tensor in inputs.items():
+            bound.read(name, tensor)
+        results = bound.written(outputs, reuse=reuse)
+        try:
+            self._session.run_with_iobinding(bound.binding, self._run_options)
+        except Exception as error:  # its exceptions have no common base
+            raise EngineError(
+                f"ONNX Runtime failed while running the network: {_reason(error)}",
+                hint="if memory is short, lower the batch size or shorten the text; else see "
+                "whether --engine torch runs it, and report the difference",
+            ) from error
         return results
+
+
+class _Bound(threading.local):
+    """What one thread has bound, and where."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, device: torch.device) -> None:
+        self.binding = session.io_binding()
+        self._device = device
+        self._spare = torch.zeros(1, device=device)
+        self._places: dict[str, tuple[torch.Size, int]] = {}
+        self._outputs: Outputs = {}
+        self._results: dict[str, Tensor] = {}
+
+    def read(self, name: str, tensor: Tensor) -> None:
+        """Bind an input, if it lies elsewhere than before."""
+        place = tensor.shape, tensor.data_ptr()
+        if self._places.get(name) != place:
+            self._bind(self.binding.bind_input, name, tensor)
+            self._places[name] = place
+
+    def written(self, outputs: Outputs, *, reuse: bool) -> Mapping[str, Tensor]:
+        """Memory for the results: that of the run before, or new one."""
+        if not reuse or outputs is not self._outputs:
+            self._outputs = outputs
+            self._results = {
+                name: torch.empty(shape, dtype=dtype, device=self._device)
+                for name, (shape, dtype) in outputs.items()
+            }
+            for name, tensor in self._results.items():
+                self._bind(self.binding.bind_output, name, tensor)
+        return self._results
 
     def _bind(self, bind: Callable[..., None], name: str, tensor: Tensor) -> None:
         """Say where a tensor lies; one without elements lies nowhere, which is not accepted."""
         pointer = tensor.data_ptr() if tensor.numel() else self._spare.data_ptr()
-        place = tuple(tensor.shape), pointer
-        if self._bound.get(name) != place:
-            index, kind = self.device.index or 0, _ELEMENT_TYPES[tensor.dtype]
-            bind(name, self.device.type, index, kind, *place)
-            self._bound[name] = place
+        index, kind = self._device.index or 0, _ELEMENT_TYPES[tensor.dtype]
+        bind(name, self._device.type, index, kind, tuple(tensor.shape), pointer)
 
 
 def _run_options(device: torch.device) -> onnxruntime.RunOptions | None:

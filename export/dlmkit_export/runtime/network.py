@@ -6,8 +6,8 @@ Y layers, G key/value heads, E head dimension.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from dlmkit_export.runtime.feeds import feeds
 if TYPE_CHECKING:
     from dlmkit.need import Need
     from dlmkit_export.bundle.manifest import Manifest
-    from dlmkit_export.runtime.graph_runner import GraphRunner
+    from dlmkit_export.runtime.graph_runner import GraphRunner, Outputs
 
 __all__ = ["OnnxNetwork"]
 
@@ -55,13 +55,13 @@ class OnnxNetwork:
             raise _not_offered(need, graphs.candidates)
         buckets, kept = self._manifest.buckets, self._kept
         sizes, given = feeds(inputs, self.info, buckets, kept, current=packed)
-        found = self._graph(name).run(given, self._outputs(sizes, packed=packed))
+        outputs = kept.of("outputs", (name, *sizes), lambda: self._outputs(sizes, packed=packed))
+        found = self._graph(name).run(given, outputs, reuse=packed)
         fed, wanted = inputs.ids_BQ.shape[1], inputs.want_BS.shape[1]
-        keys_YBGQE, values_YBGQE = (_first(found.pop(each), fed, dim=3) for each in FRESH)
-        scores = {each: _first(values, wanted, dim=1) for each, values in found.items()}
-        logits_BSV = scores.get(LOGITS)
+        keys_YBGQE, values_YBGQE = (_first(found[each], fed, dim=3) for each in FRESH)
+        logits_BSV = None if packed else _first(found[LOGITS], wanted, dim=1)
         return NetworkOutput(
-            pack=_pack(scores, need)
+            pack=_pack(found, need, wanted)
             if logits_BSV is None
             else score_pack(logits_BSV, need, inputs.current_BS),
             logits_BSV=logits_BSV if need.logits else None,
@@ -73,15 +73,13 @@ class OnnxNetwork:
             self._graphs[name] = self._open_graph(name)
         return self._graphs[name]
 
-    def _outputs(
-        self, sizes: tuple[int, int, int], *, packed: bool
-    ) -> dict[str, tuple[tuple[int, ...], Any]]:
+    def _outputs(self, sizes: tuple[int, int, int], *, packed: bool) -> Outputs:
         """Shape and type of every output, in order."""
         rows, fed, wanted = sizes
         info, wide = self.info, torch.float32
         kept = min(self._manifest.graphs.candidates, info.vocab_size)
         fresh = (info.layers, rows, info.kv_heads, fed, info.head_dim)
-        shapes: dict[str, tuple[tuple[int, ...], Any]] = {}
+        shapes: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
         if packed:
             shapes = dict.fromkeys(PACK, ((rows, wanted), wide))
             shapes["top_ids"] = ((rows, wanted, kept), torch.int64)
@@ -96,14 +94,18 @@ def _first(values: Tensor, count: int, dim: int) -> Tensor:
     return values if values.shape[dim] == count else values.narrow(dim, 0, count)
 
 
-def _pack(scores: dict[str, Tensor], need: Need) -> ScorePack:
-    """What was asked for, of what the graph returns."""
+def _pack(found: Mapping[str, Tensor], need: Need, wanted: int) -> ScorePack:
+    """What was asked for, of what the graph returns, in memory that the next run leaves alone."""
+
+    def own(name: str) -> Tensor:
+        return _first(found[name], wanted, dim=1).clone()
+
     return ScorePack(
-        top_ids_BPK=scores["top_ids"][..., : need.top],
-        top_logp_BPK=scores["top_logp"][..., : need.top],
-        lse_BP=scores["lse"],
-        entropy_BP=scores["entropy"] if need.entropy else None,
-        current_logp_BP=scores["current_logp"] if need.current else None,
+        top_ids_BPK=own("top_ids")[..., : need.top],
+        top_logp_BPK=own("top_logp")[..., : need.top],
+        lse_BP=own("lse"),
+        entropy_BP=own("entropy") if need.entropy else None,
+        current_logp_BP=own("current_logp") if need.current else None,
     )
 
 
