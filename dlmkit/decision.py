@@ -56,9 +56,21 @@ class Decision:
         Raises:
             StrategyError: the transfer rule made no progress in a row.
         """
+        commit_BP, exited_B, stuck_B = self.choose(prediction, confidence_BP, view)
+        if stuck_B is not None and bool(stuck_B.any()):
+            raise self.standstill(stuck_B, view.step)
+        return commit_BP, exited_B
+
+    def choose(
+        self, prediction: Prediction, confidence_BP: Tensor, view: View
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """As `select`, but also return the rows that made no progress, `stuck_B`, unread.
+
+        The third is None where every row is sure to make some.
+        """
         exited_B: Tensor | None = None
         if self._final(view.step):
-            return view.eligible_BP, exited_B
+            return view.eligible_BP, exited_B, None
         commit_BP = self.transfer.select(confidence_BP, view) & view.eligible_BP
         for guard in self.guard:
             commit_BP = guard.guard(commit_BP, confidence_BP, view) & view.eligible_BP
@@ -68,12 +80,20 @@ class Decision:
                 scope_BP = view.eligible_BP if verdict.scope == "block" else view.open_BP
                 commit_BP = commit_BP | (scope_BP & verdict.rows_B[:, None])
                 exited_B = verdict.rows_B if exited_B is None else exited_B | verdict.rows_B
-        self._demand_progress(commit_BP, view)
+        stuck_B = self._stuck(commit_BP, view)
         waiting_B = self._waiting(prediction, view)
         if waiting_B is not None:
             commit_BP = commit_BP & ~waiting_B[:, None]
             exited_B = None if exited_B is None else exited_B & ~waiting_B
-        return commit_BP, exited_B
+        return commit_BP, exited_B, stuck_B
+
+    def standstill(self, stuck_B: Tensor, step: int) -> StrategyError:
+        """What to raise where rows made no progress; reads which was the first."""
+        return StrategyError(
+            f"transfer rule '{self.transfer.name}' made no progress in step {step}, "
+            f"row {int(stuck_B.int().argmax())}",
+            hint="combine it with a rule that always commits, for example union with top-k",
+        )
 
     def settle(
         self, prediction: Prediction, view: View, canvas: Canvas, exited_B: Tensor | None
@@ -126,21 +146,12 @@ class Decision:
         waiting_B = self.length.waits(prediction, view)
         return None if waiting_B is None else waiting_B & view.live_B
 
-    def _demand_progress(self, commit_BP: Tensor, view: View) -> None:
+    def _stuck(self, commit_BP: Tensor, view: View) -> Tensor:
+        """Rows that decided nothing though they had to, bool."""
         if self.transfer.may_wait:
             last_B = view.block_step_B + 1 >= (view.steps_per_block or 1)
-            stuck_B = last_B & (view.eligible_BP & ~commit_BP).any(dim=1)
-        else:
-            committing_B = commit_BP.any(dim=1)
-            if torch.equal(committing_B, view.deciding_B):
-                return
-            stuck_B = view.deciding_B & ~committing_B
-        if bool(stuck_B.any()):
-            raise StrategyError(
-                f"transfer rule '{self.transfer.name}' made no progress in step {view.step}, "
-                f"row {int(stuck_B.int().argmax())}",
-                hint="combine it with a rule that always commits, for example union with top-k",
-            )
+            return last_B & (view.eligible_BP & ~commit_BP).any(dim=1)
+        return view.deciding_B & ~commit_BP.any(dim=1)
 
     def _final(self, step: int) -> bool:
         return self.max_steps is not None and step >= self.max_steps

@@ -1,19 +1,13 @@
-"""The decode loop: one forward pass, one decision, one record, until nothing is masked.
+"""The pipeline of one network: the slots that make up an unmasking method.
 
-The order inside a step is that of the unmasking literature read together: predict, propose,
-score, exit, select, guard, apply, revise, stop, remember, resize.  What is optional is identity
-when absent.  Printing, timing and storing are for whoever consumes the records.
-
-Legend: B rows, N canvas positions, P window positions.
+What is optional is identity when absent.  `dlmkit.run` runs it step by step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
 
 import attrs
-import torch
 
 from dlmkit.bounds import at_least
 from dlmkit.canvas import Canvas
@@ -21,11 +15,9 @@ from dlmkit.component import option
 from dlmkit.context import Context
 from dlmkit.decision import Decision
 from dlmkit.forecast import Forecast
-from dlmkit.memory import Memory, parts
+from dlmkit.memory import parts
 from dlmkit.need import Need
 from dlmkit.network import NetworkInfo
-from dlmkit.outcome import Outcome
-from dlmkit.proposal import Proposal
 from dlmkit.records import StepRecord
 from dlmkit.roles import (
     Blocks,
@@ -45,6 +37,7 @@ from dlmkit.roles import (
     TokenSampler,
     TransferRule,
 )
+from dlmkit.run import Run
 from dlmkit.tracking import Tracker
 
 __all__ = ["Denoise"]
@@ -87,31 +80,7 @@ class Denoise(Procedure):
 
     def steps(self, context: Context, canvas: Canvas) -> Iterator[StepRecord]:
         """Decode the canvas in place; yield one record after each forward pass."""
-        session = context.session(self.model)
-        memory = Memory(self, canvas, session.info.vocab_size, layers=session.info.layers)
-        forecast, decision = self.forecast(), self.decision()
-        tracker = self.tracker(canvas, session.info, context.seed)
-        held_B: torch.Tensor | None = None
-        for step in count():
-            view = tracker.view(step, memory.values, held_B)
-            if not view.settled and not bool(view.live_B.any()):  # who stays goes on
-                return
-            before_BN = canvas.tokens_BN
-            view, prediction = forecast.predict(session, view)
-            view = tracker.bound(view, prediction)
-            proposal = Proposal.of(prediction, view, self.sample, self.confidence)
-            view = view.proposing(proposal)
-            commit_BP, exited_B = decision.select(prediction, proposal.confidence_BP, view)
-            canvas.commit(view.positions_BP, commit_BP, proposal.tokens_BP, step)
-            held_B = decision.settle(prediction, view, canvas, exited_B)
-            layout = decision.resize(prediction, view, canvas, exited_B)
-            outcome = Outcome.of(view, commit_BP, before_BN, canvas.tokens_BN)
-            memory.advance(outcome)
-            if layout is not None:
-                for kept in (canvas, memory, session):
-                    kept.follow(layout)
-            laid_out = None if layout is None else canvas.snapshot()
-            record = StepRecord.of(outcome, self.model, session.counts, laid_out)
+        for record in Run.begin(self, context, canvas).records():
             for observer in self.observe:
                 observer.step(record)
             yield record

@@ -56,6 +56,10 @@ class Memory:
         """State by object identity, as a view hands it out; later steps leave it as it is."""
         return dict(self._values)
 
+    def return_to(self, values: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """Return to the state that `values` had when it was saved."""
+        self._values = {owner: dict(fields) for owner, fields in values.items()}
+
     def rewind(self, saved: Mapping[int, Mapping[str, Tensor]], rows_B: Tensor) -> None:
         """Return the chosen rows to the state that `values` had when it was saved."""
         for owner, fields in self._values.items():

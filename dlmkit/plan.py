@@ -118,6 +118,11 @@ class Plan:
             computed_BN = computed_BN & self.layer_steps.predict_BN
         return computed_BN.gather(1, source_BP)
 
+    @property
+    def sized(self) -> bool:
+        """Whether it is known without reading a tensor how many positions are fed."""
+        return self.feed_valid_BQ is None or self.width is not None
+
     def trimmed(self) -> Plan:
         """Cut filler that no row needs.
 

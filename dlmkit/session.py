@@ -9,7 +9,8 @@ Legend: B rows, N canvas positions, P window positions, Q fed positions, H shado
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -41,12 +42,24 @@ if TYPE_CHECKING:
     from dlmkit.models.tokenizer import Tokenizer
     from dlmkit.roles import Mixture
 
-__all__ = ["Session"]
+__all__ = ["SavedSession", "Session", "SizeUnknownError"]
+
+
+class SizeUnknownError(Exception):
+    """The size of a pass that may be unwanted cannot be told without waiting for the device."""
 
 
 @attrs.define
 class _Account:
     counts: Counts = attrs.field(factory=Counts)
+
+
+@attrs.frozen(eq=False)
+class SavedSession:
+    """What a session knew before a pass."""
+
+    counts: Counts
+    tag_BN: Tensor | None
 
 
 class Session:
@@ -56,6 +69,10 @@ class Session:
     reads tensors on the host, which stalls a GPU; by default it is done on the CPU alone, and
     elsewhere the conformance suite vouches for plans.  `kept` is what was made of the plan of the
     pass before, for passes under the same plan.
+
+    `runs_ahead` says that a decode loop may begin a pass before it is known whether it is wanted,
+    so that a GPU never waits for the host; such passes are not counted unless they were wanted, and
+    `wasted` is the number of those that were not.  By default it does where plans are not checked.
     """
 
     def __init__(
@@ -63,20 +80,30 @@ class Session:
         network: Network,
         *,
         checked: bool | None = None,
+        runs_ahead: bool | None = None,
         tokenizer: Tokenizer | None = None,
     ) -> None:
+        on_host = network.info.device.type == "cpu"
         self.network = network
         self.tokenizer = tokenizer
-        self.checked = network.info.device.type == "cpu" if checked is None else checked
+        self.checked = on_host if checked is None else checked
+        self.runs_ahead = not (on_host or self.checked) if runs_ahead is None else runs_ahead
+        self.wasted = 0
         self.store: Store | None = None
         self.features: Features | None = None
         self.reads: LayerReads | None = None
         self.kept = Kept()
         self._account = _Account()
+        self._proviso: Tensor | None = None
 
     def sibling(self) -> Session:
         """A session with a store of its own on the same network; both share one account."""
-        twin = Session(self.network, checked=self.checked, tokenizer=self.tokenizer)
+        twin = Session(
+            self.network,
+            checked=self.checked,
+            runs_ahead=self.runs_ahead,
+            tokenizer=self.tokenizer,
+        )
         twin._account = self._account
         return twin
 
@@ -114,7 +141,10 @@ class Session:
             EngineError: the first pass predicts no numbers; or, in a checked session, a required
                 position (None: any wanted one) is not among the fed ones, or the plan reads what
                 was never stored.
+            SizeUnknownError: see `only_if`.
         """
+        if self._proviso is not None and not plan.sized:
+            raise SizeUnknownError
         plan, repeat = self.kept.of("trimmed", (plan,), plan.trimmed), len(variants)
         ids_BN = self._shown(torch.cat(list(variants)) if repeat > 1 else variants[0], canvas)
         feed_BQ, want_BP = repeated(plan.feed_BQ, repeat), repeated(positions_BP, repeat)
@@ -144,7 +174,8 @@ class Session:
             store = self._store(ids_BN)
             own = len(store.tag_BN)  # canvases that share a store keep what the first one computes
             fresh = first_rows(output.fresh, own, feed_BQ.shape[1])
-            store.commit(fresh, feed_BQ[:own], repeated(plan.commit_BQ, repeat)[:own], ids_BQ[:own])
+            keep_BQ = repeated(self._kept_BQ(plan.commit_BQ), repeat)[:own]
+            store.commit(fresh, feed_BQ[:own], keep_BQ, ids_BQ[:own])
         predictions = predictions_of(output, repeat, positions_BP.shape[1])
         if need.taps:
             predictions[0] = attrs.evolve(predictions[0], taps=Taps.of(output, plan, canvas))
@@ -210,6 +241,31 @@ class Session:
         prediction = Prediction(pack=output.pack, logits_BPV=output.logits_BSV)
         return prediction, latents.updated(output.latents, plan.places_BN(columns))
 
+    @contextmanager
+    def only_if(self, proviso: Tensor) -> Iterator[None]:
+        """Let passes store something only if `proviso`, a single bool on the device, is true.
+
+        Passes whose size hangs on tensors are not begun: they raise `SizeUnknownError`.
+        """
+        self._proviso = proviso
+        try:
+            yield
+        finally:
+            self._proviso = None
+
+    def saved(self) -> SavedSession:
+        """What to return to should the next pass, which stores nothing then, be unwanted."""
+        return SavedSession(self.counts, None if self.store is None else self.store.tag_BN)
+
+    def return_to(self, saved: SavedSession) -> None:
+        """Forget what has happened since; what was executed for nothing is `wasted`."""
+        self.wasted += self.counts.forwards - saved.counts.forwards
+        self._account.counts, self.features = saved.counts, None
+        if saved.tag_BN is None:
+            self.store = None
+        elif self.store is not None:
+            self.store.tag_BN = saved.tag_BN
+
     def follow(self, layout: Layout) -> None:
         """Keep what is stored for positions that stay where they are; layers start afresh."""
         self.features = None
@@ -273,6 +329,10 @@ class Session:
             watch_BQ=None if watch_BQ is None else repeated(watch_BQ, repeat),
             noise_B=noise_level(self.info, canvas, repeat),
         )
+
+    def _kept_BQ(self, commit_BQ: Tensor) -> Tensor:
+        """What is stored of a pass that may be unwanted."""
+        return commit_BQ if self._proviso is None else commit_BQ & self._proviso
 
     def _masks(self, plan: Plan, canvas: Canvas) -> tuple[Tensor | None, Tensor | None]:
         """What fed positions see of the store and of each other."""

@@ -12,14 +12,25 @@ import torch
 from torch import Tensor
 
 from dlmkit.canvas import Canvas
-from dlmkit.kept import Kept
+from dlmkit.flags import EXPECTED, Flags, Seen
 from dlmkit.network import NetworkInfo
 from dlmkit.noise import Noise
+from dlmkit.place import Place
 from dlmkit.prediction import Prediction
 from dlmkit.roles import Blocks, TransferRule
 from dlmkit.view import BlockSpan, View, whole_region, window
 
-__all__ = ["Tracker"]
+__all__ = ["Look", "Tracker"]
+
+
+@attrs.frozen
+class Look:
+    """A canvas after a step, where its rows are taken to be, and flags that say if they are."""
+
+    canvas: Canvas
+    place: Place
+    held_B: Tensor | None
+    flags: Flags
 
 
 @attrs.define(eq=False)
@@ -27,7 +38,7 @@ class Tracker:
     """Follows the rows from block to block.
 
     `region` asks for windows over the whole generated region instead of the current block;
-    `reopens` says that decided positions may become masks again.
+    `reopens` says that decided positions may become masks again; `place` is that of the last step.
     """
 
     canvas: Canvas
@@ -37,33 +48,52 @@ class Tracker:
     transfer: TransferRule
     region: bool
     reopens: bool
-    _place: _Place | None = None
+    place: Place | None = None
 
-    def view(
-        self,
-        step: int,
-        memory: Mapping[int, Mapping[str, Tensor]],
-        held_B: Tensor | None = None,
-    ) -> View:
-        """Find each row's block and describe the step that is about to run.
+    def first(self, step: int, memory: Mapping[int, Mapping[str, Tensor]]) -> View:
+        """Describe a step that no step has led to; reads nothing."""
+        return self.arrive(self.look(), EXPECTED, step, memory)
 
-        `held_B` marks rows that stay where they are though nothing may be masked there.
+    def next(self, step: int, memory: Mapping[int, Mapping[str, Tensor]]) -> View | None:
+        """Describe the step that is about to run; None where nothing is left to decide."""
+        look = self.look()
+        seen = look.flags.read()
+        return self.arrive(look, seen, step, memory) if seen.left else None
+
+    def look(self, held_B: Tensor | None = None, stuck_B: Tensor | None = None) -> Look:
+        """Look where the rows are after a step, which made no progress in `stuck_B`.
+
+        Rows that keep their block until it is filled are taken to be still there; flags say whether
+        they are.  Rows in `held_B` stay where they are though nothing may be masked there.
         """
-        snapshot = self.canvas.snapshot()
-        place = self._place
-        if place is None or not (self._keeps() and place.stay(snapshot)):
-            place = self._place = self._moved(snapshot, place, held_B)
+        canvas, before = self.canvas.snapshot(), self.place
+        stayed = before.stayed(canvas) if before is not None and self._keeps() else None
+        if stayed is not None:
+            left_B = (canvas.masked_BN & canvas.undone_B1).any(dim=1)
+            return Look(canvas, stayed[0], held_B, Flags(stayed[1], left_B, stuck_B))
+        place = self._moved(canvas, before, held_B)
+        left_B = place.open_B if held_B is None else place.open_B | held_B
+        return Look(canvas, place, held_B, Flags(None, left_B, stuck_B))
+
+    def arrive(
+        self, look: Look, seen: Seen, step: int, memory: Mapping[int, Mapping[str, Tensor]]
+    ) -> View:
+        """Describe the step that is about to run, now that it is known where the rows are."""
+        canvas, place = look.canvas, look.place
+        if seen.moved:
+            place = self._moved(canvas, self.place, look.held_B)
+        self.place = place
         return View(
-            canvas=snapshot,
+            canvas=canvas,
             info=self.info,
-            noise=Noise(self.seed, snapshot.samples_B, step),
+            noise=Noise(self.seed, canvas.samples_B, step),
             step=step,
             block=place.block,
             block_step_B=place.step_B,
             block_masks_B=place.masks_B,
             positions_BP=place.positions_BP,
             inside_BP=place.inside_BP,
-            held_B=held_B,
+            held_B=look.held_B,
             steps_per_block=self.transfer.steps_per_block(place.block.width),
             memory=memory,
             open_BP=place.open_BP,
@@ -74,7 +104,7 @@ class Tracker:
 
     def bound(self, view: View, prediction: Prediction) -> View:
         """The view, with the ends that the blocks entered in this step choose for themselves."""
-        place = self._place
+        place = self.place
         if place is None or view.settled or self.blocks is None or not self.blocks.foresees:
             return view
         place.end(self.blocks.end(prediction, view), view.masked_BP)
@@ -86,7 +116,7 @@ class Tracker:
         """Whether a row stays in its block until no mask is left there."""
         return not self.reopens and (self.blocks is None or self.blocks.until_filled)
 
-    def _moved(self, canvas: Canvas, before: _Place | None, held_B: Tensor | None) -> _Place:
+    def _moved(self, canvas: Canvas, before: Place | None, held_B: Tensor | None) -> Place:
         """Find every row's block; a row that stays where it was goes on counting."""
         block = self.blocks.current(canvas) if self.blocks else whole_region(canvas)
         if before is not None and held_B is not None:
@@ -109,7 +139,7 @@ class Tracker:
             entered_B = block.index_B != before.block.index_B
             step_B = torch.where(entered_B, 0, before.step_B + 1)
             masks_B = torch.where(entered_B, masks_B, before.masks_B)
-        return _Place(
+        return Place(
             block=block,
             positions_BP=positions_BP,
             inside_BP=inside_BP,
@@ -135,53 +165,3 @@ def _continued(before: BlockSpan, block: BlockSpan, canvas: Canvas) -> BlockSpan
         index_B=torch.where(open_B, before.index_B, before.index_B + 1),
         width=max(before.width, block.width),
     )
-
-
-@attrs.define(kw_only=True, eq=False)
-class _Place:
-    """Where the rows are: block and window, and what of it may be filled.
-
-    `free_BP` are the positions of rows that are not done, `open_BP` the masks among them,
-    `open_B` marks rows with any of these in their block; `step_B` counts the steps since a row
-    entered its block, `masks_B` the masks it had then, `settled` the steps since any row has;
-    `kept` is what was worked out for the steps since then.
-    """
-
-    block: BlockSpan
-    positions_BP: Tensor
-    inside_BP: Tensor
-    in_block_BP: Tensor
-    done_B: Tensor
-    free_BP: Tensor
-    open_BP: Tensor
-    open_B: Tensor
-    step_B: Tensor
-    masks_B: Tensor
-    columns_N: Tensor
-    settled: int = 0
-    kept: Kept = attrs.field(factory=Kept)
-
-    def end(self, stop_B: Tensor, masked_BP: Tensor) -> None:
-        """End the blocks of rows that have just entered theirs; each keeps its first position."""
-        entered_B, block = self.step_B == 0, self.block
-        stop_B = stop_B.maximum(block.start_B + 1).minimum(block.stop_B)
-        self.block = attrs.evolve(block, stop_B=torch.where(entered_B, stop_B, block.stop_B))
-        self.in_block_BP = self.in_block_BP & (self.positions_BP < self.block.stop_B[:, None])
-        masks_B = (masked_BP & self.in_block_BP).sum(dim=1)
-        self.masks_B = torch.where(entered_B, masks_B, self.masks_B)
-        self.open_B = (self.open_BP & self.in_block_BP).any(dim=1)
-
-    def stay(self, canvas: Canvas) -> bool:
-        """Count one more step in the same blocks, unless a row is through or positions moved."""
-        if canvas.columns_N is not self.columns_N:
-            return False
-        if canvas.done_B is not self.done_B:
-            self.done_B, self.free_BP = canvas.done_B, self.inside_BP & canvas.undone_B1
-        block_BP = open_BP = canvas.masked_BN.gather(1, self.positions_BP) & self.free_BP
-        if self.in_block_BP is not self.inside_BP:
-            block_BP = open_BP & self.in_block_BP
-        if not torch.equal(block_BP.any(dim=1), self.open_B):
-            return False
-        self.open_BP, self.step_B = open_BP, self.step_B + 1
-        self.settled += 1
-        return True

@@ -115,7 +115,7 @@ class Stepper:
         """The view of a canvas that no step has led to."""
         tracker = self.pipeline.tracker(canvas, self.session.info, self.seed)
         tracker.region = tracker.region or self.region
-        return tracker.view(step, memory or {})
+        return tracker.first(step, memory or {})
 
     def view(self, first: View, before: Mark) -> View:
         """The view of a canvas to which the step after `before` led.

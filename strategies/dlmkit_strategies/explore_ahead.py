@@ -78,8 +78,8 @@ class ExploreAhead(Branching):
         alone_KB = torch.ones_like(canvas.done_B)[None]
         choices = _Choices(canvas.tokens_BN[None], alone_KB, torch.zeros_like(alone_KB).float())
         for step in count():
-            view = tracker.view(step, memory.values)
-            if not bool(view.live_B.any()):
+            view = tracker.next(step, memory.values)
+            if view is None:
                 return
             before_BN = canvas.tokens_BN
             predictions = self._predict(session, canvas, choices, view)

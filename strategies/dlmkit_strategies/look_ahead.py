@@ -59,8 +59,8 @@ class LookAhead(Branching):
         )
         prediction: Prediction | None = None
         for step in count():
-            view = tracker.view(step, memory.values)
-            if not bool(view.live_B.any()):
+            view = tracker.next(step, memory.values)
+            if view is None:
                 return
             before_BN = canvas.tokens_BN
             choices, tokens_BP = self._choices(prediction, view)

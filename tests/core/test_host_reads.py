@@ -1,32 +1,51 @@
-"""A step reads a handful of flags on the host and nothing else: each read stalls a GPU."""
+"""A step reads one handful of flags on the host and nothing else: each read stalls a GPU."""
 
 from __future__ import annotations
+
+from itertools import islice
 
 import pytest
 
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
+from dlmkit.denoise import Denoise
+from dlmkit.plugins import get_plugins
 from dlmkit.session import Session
 from dlmkit.spec import load_spec
 from dlmkit.testing.host_reads import reads_by_step
-from dlmkit.testing.toy import toy_network
+from tests.core.toy_presets import short, toys_for
 
-LIVE, BLOCK_FILLED, PROGRESS, WIDTH = "__bool__", "equal", "equal", "tolist"
+FLAGS, WIDTH = "tolist", "tolist"
 NUMBERS = "__bool__"
 """Whether the first pass predicts any."""
-USUAL = [BLOCK_FILLED, PROGRESS]
-"""Is a block filled, and did every row move on; where no block is filled something is left."""
+STEPS = 12
+
+CHOOSY = {"elastic-cache": 4}
+"""Caches that ask how many positions and layers a pass computes."""
+
+DENOISING = sorted(
+    name for name in get_plugins().presets if isinstance(load_spec(name).pipeline, Denoise)
+)
 
 
-def reads(preset, *options, checked=False):
-    """What each step reads, in blocks of four with a token in each step."""
-    spec = load_spec(preset, ["gen_length=8", "pipeline.blocks.length=4", *options])
-    network = toy_network()
-    canvas = Canvas.create([[3, 1, 4]], 8, network.info.mask_id)
-    session = Session(network, checked=checked)
-    found = reads_by_step(spec.pipeline.steps(Context({"main": session}), canvas))
-    assert 9 == len(found)
-    return found
+def reads(document, *, checked=False):
+    """What each of the first steps reads."""
+    networks = toys_for(document)
+    canvas = Canvas.create([[3, 1, 4]], document.gen_length, networks["main"].info.mask_id)
+    sessions = {name: Session(each, checked=checked) for name, each in networks.items()}
+    return reads_by_step(islice(document.pipeline.steps(Context(sessions), canvas), STEPS))[:-1]
+
+
+@pytest.mark.parametrize("preset", DENOISING)
+def test_a_step_reads_its_flags_and_at_most_how_large_its_pass_is(preset):
+    """One read; a second where only tensors know what a cache leaves to be computed."""
+    document = short(preset)
+    pipeline, (first, *steps) = document.pipeline, reads(document)
+    sizes = CHOOSY.get(preset, 2) if pipeline.cache else 1
+    most = sizes if pipeline.length is None else 3  # also whether rows grow
+    assert steps
+    assert all(1 <= len(each) <= most for each in steps)
+    assert NUMBERS in first
 
 
 @pytest.mark.parametrize(
@@ -36,15 +55,17 @@ def reads(preset, *options, checked=False):
         ("fast-dllm-dual", "pipeline.transfer.threshold=1.0", [WIDTH]),
     ],
 )
-def test_steps_inside_a_block_read_two_flags(preset, option, at_block_start):
-    """Where a row enters a block: also whether anything is left, and the width of its pass."""
-    steps = reads(preset, option)
-    assert [USUAL] * 6 == [*steps[1:4], *steps[5:8]]
-    assert sorted([LIVE, NUMBERS, PROGRESS, *at_block_start]) == sorted(steps[0])
-    assert sorted([LIVE, *USUAL, *at_block_start]) == sorted(steps[4])
+def test_steps_inside_a_block_read_their_flags_alone(preset, option, at_block_start):
+    """Where a row enters a block: also the width of its pass."""
+    steps = reads(load_spec(preset, ["gen_length=8", "pipeline.blocks.length=4", option]))
+    assert 8 == len(steps)
+    assert [[FLAGS]] * 6 == [*steps[1:4], *steps[5:8]]
+    assert [FLAGS, *at_block_start, NUMBERS] == steps[0]
+    assert [FLAGS, *at_block_start] == steps[4]
 
 
 def test_checking_plans_costs_reads():
     """Which is why a session on a GPU does not, unless it is told to."""
-    option = "pipeline.transfer.threshold=1.0"
-    assert len(reads("fast-dllm-dual", option, checked=True)[1]) == len(USUAL) + 3
+    options = ["gen_length=8", "pipeline.blocks.length=4", "pipeline.transfer.threshold=1.0"]
+    document = load_spec("fast-dllm-dual", options)
+    assert len(reads(document, checked=True)[1]) == len([FLAGS]) + 3
