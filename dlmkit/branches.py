@@ -20,6 +20,7 @@ from torch import Tensor
 
 from dlmkit.canvas import Canvas
 from dlmkit.errors import EngineError
+from dlmkit.in_place import refusal
 from dlmkit.need import Need
 from dlmkit.network import KeyValues, NetworkInputs
 from dlmkit.plan import Plan
@@ -157,6 +158,7 @@ class Branches(Session):
         folded = Folded.of(ids_SN, plan, self.states)
         row_SP = self._rows_of(positions_BP, plan, ids_SN.shape[1], required_BP)
         output = self._run(self._columns(folded, ids_SQ, ids_SN, plan, canvas), need, plan)
+        assert output.fresh is not None  # noqa: S101 - nothing was written
         self._fresh = _Fresh(output.fresh.copied(), folded, plan, ids_SQ, ids_SN[:: self.states])
         column_SP = folded.column_SQ.gather(1, row_SP).clamp_max(folded.real_BW.shape[1] - 1)
         row_S1 = torch.arange(len(ids_SN), device=ids_SN.device)[:, None] // self.states
@@ -200,6 +202,8 @@ class Branches(Session):
         )
 
     def _refuse(self, variants: int, plan: Plan, need: Need, mixture: Mixture | None) -> None:
+        if self.info.cache_slots is not None:
+            raise refusal(self.info, "several states in one row")
         if self.info.attention.kind != "causal":
             raise EngineError(
                 f"states share columns under causal attention, and this model's is "

@@ -39,8 +39,10 @@ class NetworkInfo:
     layer; `mixed-inputs`, feeding mixtures of tokens; `latents`, refining latent states of
     `latent_dim` numbers; `noise-level`, predictions that hang on the noise level of a row.
     `prompt_ids` are the numbers of prompt tokens, embeddings that may be fed and are never
-    predicted.  `own_threads` says that passes run on threads of the engine's own, not on
-    PyTorch's.  `tokenizer` is there while a session decodes with a checkpoint that has one.
+    predicted.  `cache_slots` is the fixed room of a network that writes into its cache (see
+    `dlmkit.in_place`); None: it reads the cache only.  `own_threads` says that passes run on
+    threads of the engine's own, not on PyTorch's.  `tokenizer` is there while a session decodes
+    with a checkpoint that has one.
     """
 
     vocab_size: int
@@ -61,6 +63,7 @@ class NetworkInfo:
     capabilities: frozenset[str] = frozenset({"logits"})
     prompt_ids: tuple[int, ...] = ()
     latent_dim: int = 0
+    cache_slots: int | None = None
     own_threads: bool = False
     tokenizer: Tokenizer | None = attrs.field(default=None, eq=False, repr=False)
 
@@ -85,7 +88,8 @@ class NetworkInputs:
     `mask_new_B1QQ` boolean, true where a fed position may attend to another fed one (None:
     everywhere); `past` cached keys and values with `mask_past_B1QC` telling which slots are
     visible (both or neither); `current_BS` the tokens whose log-probability is asked for.
-    Every query must see at least itself.
+    Every query must see at least itself.  A network that writes into its cache leaves fresh keys
+    and values in `past`, in the slots of `positions_BQ`.
 
     Only for networks with the ability: `watch_BQ`, bool, the queries whose attention is noted;
     `mix_ids_BQK` and `mix_weights_BQK`, float32, tokens whose embeddings are added up in place of
@@ -116,6 +120,7 @@ class NetworkOutput:
 
     Rows are what the network returned at the wanted positions: the logit shift is not applied.
     The memory of `fresh` may be that of the next pass in the same thread: who keeps it copies it.
+    It is None where the network has written into its cache.
     Where `Need.taps` asks: `attention_YBQK`, attention weights over cached and fed keys, and
     `relevance_YBQ`, the product of each fed key with the mean of the watched queries, unscaled;
     both are means over the heads, float32 at least.  After a pass in layer steps: `features`, and
@@ -125,7 +130,7 @@ class NetworkOutput:
 
     pack: ScorePack
     logits_BSV: Tensor | None
-    fresh: KeyValues
+    fresh: KeyValues | None
     attention_YBQK: Tensor | None = None
     relevance_YBQ: Tensor | None = None
     features: Features | None = None

@@ -23,6 +23,7 @@ from dlmkit.attention import masks
 from dlmkit.canvas import Canvas
 from dlmkit.columns import in_columns
 from dlmkit.errors import EngineError
+from dlmkit.in_place import lost_reads, over_the_store, places_BQ, refuse_strangers
 from dlmkit.kept import Kept
 from dlmkit.latents import Latents
 from dlmkit.layer_reads import LayerReads, strays
@@ -66,13 +67,14 @@ class Session:
     """Runs plans on a network for one decode; `counts` says what was executed.
 
     `checked` says whether every plan is checked for what it leaves out or reads too early.  That
-    reads tensors on the host, which stalls a GPU; by default it is done on the CPU alone, and
-    elsewhere the conformance suite vouches for plans.  `kept` is what was made of the plan of the
-    pass before, for passes under the same plan.
+    reads tensors on the host, which stalls a GPU; by default it is done on the CPU and for
+    networks that write into their cache, and elsewhere the conformance suite vouches for plans.
+    `kept` is what was made of the plan of the pass before, for passes under the same plan.
 
     `runs_ahead` says that a decode loop may begin a pass before it is known whether it is wanted,
     so that a GPU never waits for the host; such passes are not counted unless they were wanted, and
-    `wasted` is the number of those that were not.  By default it does where plans are not checked.
+    `wasted` is the number of those that were not.  By default it does where plans are not checked,
+    and never where a pass writes into the cache.
     """
 
     def __init__(
@@ -86,8 +88,10 @@ class Session:
         on_host = network.info.device.type == "cpu"
         self.network = network
         self.tokenizer = tokenizer
-        self.checked = on_host if checked is None else checked
-        self.runs_ahead = not (on_host or self.checked) if runs_ahead is None else runs_ahead
+        writes = network.info.cache_slots is not None
+        self.checked = (on_host or writes) if checked is None else checked
+        ahead = not (on_host or self.checked) if runs_ahead is None else runs_ahead
+        self.runs_ahead = ahead and not writes  # what is unwanted would be written
         self.wasted = 0
         self.store: Store | None = None
         self.features: Features | None = None
@@ -170,12 +174,7 @@ class Session:
         refuse_taps(self.info, need)
         output = self._run(inputs, need, plan)
         self.features = output.features
-        if plan.commit_BQ is not None:
-            store = self._store(ids_BN)
-            own = len(store.tag_BN)  # canvases that share a store keep what the first one computes
-            fresh = first_rows(output.fresh, own, feed_BQ.shape[1])
-            keep_BQ = repeated(self._kept_BQ(plan.commit_BQ), repeat)[:own]
-            store.commit(fresh, feed_BQ[:own], keep_BQ, ids_BQ[:own])
+        self._keep(output, plan, ids_BN, ids_BQ)
         predictions = predictions_of(output, repeat, positions_BP.shape[1])
         if need.taps:
             predictions[0] = attrs.evolve(predictions[0], taps=Taps.of(output, plan, canvas))
@@ -202,9 +201,7 @@ class Session:
         wanted = self._rows_of(positions_BP, plan, states[0].shape[1], required_BP), None
         inputs = self._inputs(fed[0], states[0], plan, canvas, 1, wanted, need)
         output = self._run(in_columns(inputs, fed), need, plan)
-        if plan.commit_BQ is not None:
-            fresh = first_rows(output.fresh, *plan.feed_BQ.shape)
-            self._store(states[0]).commit(fresh, plan.feed_BQ, plan.commit_BQ, fed[0])
+        self._keep(output, plan, states[0], fed[0])
         whole = Prediction(pack=output.pack, logits_BPV=output.logits_BSV)
         places = [slice(count * number, count * (number + 1)) for number in range(len(states))]
         return [part_of(whole, slice(None), each) for each in places]
@@ -235,8 +232,7 @@ class Session:
         inputs = self._inputs(ids_BQ, ids_BN, plan, canvas, 1, wanted, need)
         inputs = attrs.evolve(inputs, latents=latents.fed(plan.feed_BQ))
         output = self._run(inputs, need, plan)
-        if plan.commit_BQ is not None:
-            self._store(ids_BN).commit(output.fresh, plan.feed_BQ, plan.commit_BQ, ids_BQ)
+        self._keep(output, plan, ids_BN, ids_BQ)
         assert output.latents is not None  # noqa: S101 - the network was fed some
         prediction = Prediction(pack=output.pack, logits_BPV=output.logits_BSV)
         return prediction, latents.updated(output.latents, plan.places_BN(columns))
@@ -276,7 +272,7 @@ class Session:
         """A store of its own with these rows of what is stored; None: nothing is."""
         if self.store is None:
             return None
-        kept = Store(room=self.store.room, tag_BN=self.store.tag_BN)
+        kept = attrs.evolve(self.store)
         kept.reorder(row_R)
         return kept
 
@@ -287,7 +283,8 @@ class Session:
             _refuse_no_numbers(output)
         rows, fed = inputs.ids_BQ.shape
         work = rows * fed if output.computed is None else output.computed
-        first = plan.commit_BQ is not None and self.store is None
+        begun = self.store is not None and self.store.begun
+        first = plan.commit_BQ is not None and not begun
         first = first or (plan.layer_steps is not None and self.features is None)
         self._account.counts = self.counts.plus(rows=rows, fed=work, prefill=first)
         return output
@@ -318,7 +315,7 @@ class Session:
             self.reads = self._reads(plan, past, self._store(ids_BN))
             content, past = self.reads.content, self.reads.mask(past)
         watch_BQ = plan.watch_BQ if "relevance" in need.taps else None
-        return NetworkInputs(
+        inputs = NetworkInputs(
             ids_BQ=ids_BQ,
             positions_BQ=repeated(plan.feed_BQ, repeat),
             want_BS=wanted[0],
@@ -329,6 +326,32 @@ class Session:
             watch_BQ=None if watch_BQ is None else repeated(watch_BQ, repeat),
             noise_B=noise_level(self.info, canvas, repeat),
         )
+        if self.info.cache_slots is None:
+            return inputs
+        store = self._store(ids_BN)
+        refuse_strangers(self.info, plan, len(ids_BN), store)
+        return over_the_store(inputs, plan, store, self.kept)
+
+    def _keep(self, output: NetworkOutput, plan: Plan, ids_BN: Tensor, ids_BQ: Tensor) -> None:
+        """Store what the plan keeps; canvases that share a store keep what the first computes."""
+        if output.fresh is None:
+            self._note_written(plan, self._store(ids_BN), ids_BQ)
+        elif plan.commit_BQ is not None:
+            store = self._store(ids_BN)
+            own, repeat = len(store.tag_BN), len(ids_BQ) // len(plan.feed_BQ)
+            feed_BQ = repeated(plan.feed_BQ, repeat)[:own]
+            keep_BQ = repeated(self._kept_BQ(plan.commit_BQ), repeat)[:own]
+            fresh = first_rows(output.fresh, own, feed_BQ.shape[1])
+            store.commit(fresh, feed_BQ, keep_BQ, ids_BQ[:own])
+
+    def _note_written(self, plan: Plan, store: Store, ids_BQ: Tensor) -> None:
+        """Let the store know what the network has left in it; once, where that says all."""
+        repeat = len(ids_BQ) // len(plan.feed_BQ)
+        target_BQ = repeated(places_BQ(plan, self.kept), repeat)
+        if plan.commit_BQ is not None:
+            store.written(target_BQ, repeated(plan.commit_BQ, repeat), ids_BQ)
+            return
+        self.kept.of("lost", (plan, store, store.changes), lambda: store.lost(target_BQ))
 
     def _kept_BQ(self, commit_BQ: Tensor) -> Tensor:
         """What is stored of a pass that may be unwanted."""
@@ -368,6 +391,8 @@ class Session:
         tag_BN = None if self.store is None else self.store.tag_BN
         parts = past_B1QN, tag_BN
         if self.kept.of("empty", parts, lambda: self._reads_empty(past_B1QN, repeat)):
+            if self.info.cache_slots is not None:
+                raise lost_reads(self.info)
             raise EngineError(
                 "the cache policy's plan reads a position that was never stored",
                 hint="mark a position as cached only after a plan that commits it",

@@ -25,24 +25,33 @@ class Store:
     `tag_BN` int64 is the token id at compute time, -1 where the slot is empty; comparing it with
     the canvas tells which reads are stale.  `room` has one slot more than `tag_BN`: what a pass
     computes and nobody keeps is written there, so that a commit touches the fed positions only.
-    `changes` counts what was done to `room`.
+    `changes` counts what the store itself did to `room`; `begun` whether anything was kept.
+
+    With a `capacity` the room is that of a network which writes into it (see `dlmkit.in_place`):
+    as many slots, of which the last are unused, and none to spare.
     """
 
     room: KeyValues
     tag_BN: Tensor
     changes: int = 0
+    begun: bool = False
+    capacity: int | None = None
 
     @classmethod
     def allocate(cls, info: NetworkInfo, rows: int, slots: int) -> Store:
         """Zero-filled room for `rows` x `slots` positions in the network's dtype."""
-        shape = (info.layers, rows, info.kv_heads, slots + 1, info.head_dim)
+        capacity = info.cache_slots
+        shape = (info.layers, rows, info.kv_heads, _room(slots, capacity), info.head_dim)
         keys, values = (torch.zeros(shape, dtype=info.dtype, device=info.device) for _ in range(2))
         tag_BN = torch.full((rows, slots), EMPTY, dtype=torch.int64, device=info.device)
-        return cls(room=KeyValues(keys_YBGCE=keys, values_YBGCE=values), tag_BN=tag_BN)
+        room = KeyValues(keys_YBGCE=keys, values_YBGCE=values)
+        return cls(room=room, tag_BN=tag_BN, capacity=capacity)
 
     @property
     def content(self) -> KeyValues:
         """Keys and values of all slots, as a network reads them."""
+        if self.capacity is not None:
+            return self.room
         return KeyValues(
             keys_YBGCE=self.room.keys_YBGCE[:, :, :, :-1],
             values_YBGCE=self.room.values_YBGCE[:, :, :, :-1],
@@ -68,10 +77,25 @@ class Store:
         """Filled slots whose token has changed since they were computed."""
         return self.filled_BN & (self.tag_BN != tokens_BN)
 
+    def written(self, target_BQ: Tensor, keep_BQ: Tensor, ids_BQ: Tensor) -> None:
+        """Note what a network has written into these slots, of which some are kept."""
+        self.begun = True
+        self._tag(target_BQ, torch.where(keep_BQ, ids_BQ, EMPTY))
+
+    def lost(self, target_BQ: Tensor) -> None:
+        """Note that a network has written into these slots what nobody keeps."""
+        self._tag(target_BQ, torch.full_like(target_BQ, EMPTY))
+
+    def _tag(self, target_BQ: Tensor, tag_BQ: Tensor) -> None:
+        slots = self.tag_BN.shape[1]
+        tag_BM = torch.nn.functional.pad(self.tag_BN, (0, 1))
+        self.tag_BN = tag_BM.scatter(1, target_BQ.clamp_max(slots), tag_BQ)[:, :slots]
+
     def commit(self, fresh: KeyValues, feed_BQ: Tensor, keep_BQ: Tensor, ids_BQ: Tensor) -> None:
         """Store the fresh keys and values of the kept positions; the rest is forgotten."""
         slots = self.tag_BN.shape[1]
         self.changes += 1
+        self.begun = True
         target_BQ = torch.where(keep_BQ, feed_BQ, slots)
         rows_B1 = torch.arange(target_BQ.shape[0], device=target_BQ.device)[:, None]
         # Whole heads at a time: three times as fast as a scatter of single numbers.
@@ -80,8 +104,7 @@ class Store:
             (self.room.values_YBGCE, fresh.values_YBGCE),
         ):
             room.transpose(2, 3)[:, rows_B1, target_BQ] = new.transpose(2, 3)
-        tag_BM = torch.nn.functional.pad(self.tag_BN, (0, 1)).scatter(1, target_BQ, ids_BQ)
-        self.tag_BN = tag_BM[:, :slots]
+        self._tag(target_BQ, ids_BQ)
 
     def truncate(self, length_B: Tensor) -> None:
         """Forget every slot at or beyond each row's length."""
@@ -102,7 +125,7 @@ class Store:
         self.tag_BN = torch.cat(
             [layout.carry(each, EMPTY).masked_fill(~layout.stayed_BM, EMPTY) for each in variants]
         )
-        room = layout.columns + 1 - self.room.keys_YBGCE.shape[3]
+        room = _room(layout.columns, self.capacity) - self.room.keys_YBGCE.shape[3]
         keys, values = (
             torch.nn.functional.pad(each, (0, 0, 0, room))
             for each in (self.room.keys_YBGCE, self.room.values_YBGCE)
@@ -120,7 +143,7 @@ class Store:
 
     def snapshot(self) -> Store:
         """Copy the store, to roll back to later."""
-        return Store(room=self.room.copied(), tag_BN=self.tag_BN.clone())
+        return attrs.evolve(self, room=self.room.copied(), tag_BN=self.tag_BN.clone())
 
     def rollback(self, saved: Store, rows_B: Tensor | None = None) -> None:
         """Return to a snapshot, which stays usable, in all rows or the chosen ones."""
@@ -132,3 +155,8 @@ class Store:
         keys.copy_(torch.where(where_B111, saved.room.keys_YBGCE, keys))
         values.copy_(torch.where(where_B111, saved.room.values_YBGCE, values))
         self.tag_BN = torch.where(rows_B[:, None], saved.tag_BN, self.tag_BN)
+
+
+def _room(slots: int, capacity: int | None) -> int:
+    """How many slots there are in memory."""
+    return slots + 1 if capacity is None else max(slots, capacity)

@@ -21,16 +21,40 @@ Y layers, G key/value heads, E head dimension.
 | `lse`, `entropy`, `current_logp` | `[B,S]`    | float32, nats                             |
 | `logits`                     | `[B,S,V]`      | in place of the five above and `current`  |
 | `fresh_keys`, `fresh_values` | `[Y,B,G,Q,E]`  | of the fed positions, not stored          |
+
+A graph that writes into its cache has, in place of what is cached or fresh above:
+
+| input                        | shape          |                                           |
+|------------------------------|----------------|-------------------------------------------|
+| `write_index`                | `[B]`          | int64, the slot of the first fed position |
+| `mask`                       | `[B,1,Q,C]`    | over all slots, those of the fed included |
+| `keys.0`, `values.0`, …      | `[B,G,C,E]`    | of each layer; C is fixed                 |
+
+and as last outputs `written_keys.0`, `written_values.0`, …: the same with the fed positions in
+their slots, to be bound to the same memory.
 """
 
 from __future__ import annotations
 
-__all__ = ["CONTRACT_VERSION", "CURRENT", "FRESH", "INPUTS", "LOGITS", "PACK"]
+__all__ = [
+    "CONTRACT_VERSION",
+    "CURRENT",
+    "FRESH",
+    "INPUTS",
+    "IN_PLACE",
+    "LOGITS",
+    "PACK",
+    "caches",
+    "written",
+]
 
 CONTRACT_VERSION = 1
 
 INPUTS = ("ids", "positions", "mask_past", "mask_new", "past_keys", "past_values", "wanted")
-"""Inputs of every graph, in order."""
+"""Inputs of a graph that reads its cache, in order."""
+
+IN_PLACE = ("ids", "positions", "wanted", "write_index", "mask")
+"""First inputs of a graph that writes into its cache; after them come the caches."""
 
 CURRENT = "current"
 """The input that only graphs with a score pack have; it comes last."""
@@ -42,4 +66,14 @@ LOGITS = "logits"
 """What a graph without a score pack returns in its place."""
 
 FRESH = ("fresh_keys", "fresh_values")
-"""Last outputs of every graph."""
+"""Last outputs of a graph that reads its cache."""
+
+
+def caches(layers: int) -> tuple[str, ...]:
+    """Inputs for the cache of each layer: keys, values."""
+    return tuple(f"{name}.{layer}" for layer in range(layers) for name in ("keys", "values"))
+
+
+def written(layers: int) -> tuple[str, ...]:
+    """Outputs for the cache of each layer, in the same order."""
+    return tuple(f"written_{name}" for name in caches(layers))

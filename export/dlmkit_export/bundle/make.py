@@ -89,7 +89,7 @@ def _arriving(folder: Path) -> Iterator[Path]:
 def _fill(room: Path, checkpoint: Checkpoint, options: ExportOptions, stage: Stage) -> Manifest:
     known, facts = checkpoint.description, network_facts(checkpoint.network_info("onnx"))
     stage("tracing the network", 0, 0)
-    network = trace_network(checkpoint.decoder, options.opset)
+    network = trace_network(checkpoint.decoder, options.opset, options.cache_slots)
     graphs = {_PACK_GRAPH: with_score_pack(network, options.candidates)}
     if options.logits:
         graphs[_LOGITS_GRAPH] = network
@@ -109,6 +109,7 @@ def _fill(room: Path, checkpoint: Checkpoint, options: ExportOptions, stage: Sta
             logits=_LOGITS_GRAPH if options.logits else None,
             candidates=options.candidates,
             opset=options.opset,
+            cache_slots=options.cache_slots,
         ),
         buckets=options.buckets,
         network=facts,

@@ -19,7 +19,7 @@ from dlmkit_export.contract import CONTRACT_VERSION
 
 __all__ = ["FORMAT", "MANIFEST", "FileRecord", "Graphs", "Manifest", "Source", "read_manifest"]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the bundle format that this release writes, and the newest that it reads."""
 
 MANIFEST = "manifest.json"
@@ -38,13 +38,15 @@ class Graphs:
     """File names of the graphs, and what they offer.
 
     `score_pack` returns statistics with `candidates` tokens; `logits` (None: not included)
-    returns logits.  Both call the same network and share its weights.
+    returns logits.  Both call the same network and share its weights.  With `cache_slots` they
+    write into a cache of that many slots (None: they read one of any size).
     """
 
     score_pack: str
     logits: str | None
     candidates: int
     opset: int
+    cache_slots: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -91,6 +93,7 @@ class Manifest:
             eot_ids=ids.eot_ids,
             device=device,
             engine=engine,
+            cache_slots=self.graphs.cache_slots,
             capabilities=frozenset({"logits"} if self.graphs.logits else ()),
         )
 

@@ -76,6 +76,12 @@ def _lines(manifest: Manifest) -> Iterator[tuple[str, str]]:
         f"opset {graphs.opset}; score pack of {graphs.candidates} candidates"
         + (", and logits" if graphs.logits else "; no logits"),
     )
+    yield (
+        "cache",
+        "read, any number of slots"
+        if graphs.cache_slots is None
+        else f"written in place, {graphs.cache_slots:,} slots",
+    )
     for name, sizes in manifest.buckets.as_json().items():
         yield f"buckets, {name}", ", ".join(map(str, sizes)) or "any size"
     yield "files", f"{len(manifest.files)}, {size / 2**20:.1f} MiB"

@@ -33,9 +33,15 @@ Examples:
 @click.option(
     "--opset",
     type=click.Choice(["23", "20"]),
-    default="23",
-    show_default=True,
-    help="20 spells out attention and norms, for older run times.",
+    help="23 if not given; 20 spells out attention and norms, for older run times.",
+)
+@click.option(
+    "--in-place",
+    "cache_slots",
+    type=click.IntRange(1),
+    metavar="SLOTS",
+    help="Write into a cache of so many slots, one for each position of a text, instead of reading "
+    "one: for caches that compute neighbouring positions; opset 24.",
 )
 @click.option(
     "--score-pack",
@@ -65,7 +71,8 @@ def export(
     output: Path,
     *,
     dtype: str | None,
-    opset: str,
+    opset: str | None,
+    cache_slots: int | None,
     candidates: int,
     logits: bool,
     buckets: tuple[str, ...],
@@ -80,11 +87,15 @@ def export(
     from dlmkit.engine import LoadOptions
     from dlmkit_export.bundle.buckets import Buckets
     from dlmkit_export.bundle.make import make_bundle
-    from dlmkit_export.bundle.options import ExportOptions
+    from dlmkit_export.bundle.options import IN_PLACE_OPSET, OPSETS, ExportOptions
     from dlmkit_export.progress import stage_bar
 
     options = ExportOptions(
-        candidates=candidates, logits=logits, opset=int(opset), buckets=Buckets.parse(buckets)
+        candidates=candidates,
+        logits=logits,
+        opset=int(opset or (OPSETS[0] if cache_slots is None else IN_PLACE_OPSET)),
+        buckets=Buckets.parse(buckets),
+        cache_slots=cache_slots,
     )
     load = LoadOptions(dtype=dtype or "auto", revision=revision, mask_id=mask_id)
     with stage_bar(f"exporting {model}") as stage:

@@ -10,7 +10,7 @@ from typing import Any
 import onnx_ir as ir
 from onnx_ir.tape import Tape
 
-from dlmkit_export.contract import CURRENT, FRESH, LOGITS, PACK
+from dlmkit_export.contract import CURRENT, LOGITS, PACK
 
 __all__ = ["with_score_pack"]
 
@@ -41,7 +41,7 @@ def with_score_pack(model: ir.Model, candidates: int) -> ir.Model:
         last = (min(candidates, int(shape[2])),) if name.startswith("top") else ()
         value.shape = ir.Shape([shape[0], shape[1], *last])
     graph.inputs.append(current_BS)
-    graph.outputs[:] = [*pack, *(outputs[name] for name in FRESH)]
+    graph.outputs[:] = [*pack, *(value for name, value in outputs.items() if name != LOGITS)]
     logits_BSV.name = "logits_of_wanted_rows"
     return packed
 

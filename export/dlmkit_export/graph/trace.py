@@ -19,6 +19,7 @@ from dlmkit_export.contract import FRESH, INPUTS, LOGITS
 from dlmkit_export.graph.attention import decomposed_attention
 from dlmkit_export.graph.call import NetworkCall, dynamic_shapes, example_inputs
 from dlmkit_export.graph.fusion import fuse
+from dlmkit_export.graph.in_place import write_in_place
 from dlmkit_export.graph.sorting import stable_sort
 from dlmkit_export.graph.weights import transpose_weights
 
@@ -28,19 +29,22 @@ if TYPE_CHECKING:
 __all__ = ["trace_network"]
 
 
-def trace_network(decoder: TextModule, opset: int) -> ir.Model:
+def trace_network(decoder: TextModule, opset: int, cache_slots: int | None = None) -> ir.Model:
     """Return the network call as a graph whose weights are views of the decoder's.
 
-    The decoder is taken over and must not be used afterwards.
+    With `cache_slots` it writes into a cache of that size.  The decoder is taken over and must not
+    be used afterwards.
 
     Raises:
-        EngineError: PyTorch cannot export this network.
+        EngineError: PyTorch cannot export this network, or it cannot write into a cache.
     """
     model = _exported(decoder, opset)
     transpose_weights(model)
     optimizer.optimize(model, input_size_limit=1024, output_size_limit=4096)
     if opset >= OPSETS[0]:
         fuse(model)
+    if cache_slots is not None:
+        write_in_place(model, cache_slots)
     return _finished(model)
 
 

@@ -9,6 +9,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.in_place import WritingNetwork
 from dlmkit.need import Need
 from dlmkit.network import Network, NetworkInfo, NetworkInputs, NetworkOutput
 
@@ -60,7 +61,8 @@ class PairedNetwork:
     """Answers like the reference, and notes where the candidate would have answered otherwise."""
 
     def __init__(self, reference: Network, candidate: Network) -> None:
-        self.reference = reference
+        slots = candidate.info.cache_slots
+        self.reference = reference if slots is None else WritingNetwork(reference, slots)
         self.candidate = candidate
         self.comparison = Comparison()
 
@@ -73,23 +75,39 @@ class PairedNetwork:
 
     def forward(self, inputs: NetworkInputs, need: Need) -> NetworkOutput:
         """Run both on the reference's keys and values."""
-        wide = Need.union((need, _SEEN))
+        wide, apart = Need.union((need, _SEEN)), _apart(inputs, self.info)
         with torch.inference_mode():
-            self.comparison.add(
-                self.reference.forward(inputs, wide), self.candidate.forward(inputs, wide)
+            found, expected = (
+                _with_fresh(network.forward(given, wide), given)
+                for network, given in ((self.candidate, apart), (self.reference, inputs))
             )
+            self.comparison.add(expected, found)
         return self.reference.forward(inputs, need)
+
+
+def _apart(inputs: NetworkInputs, info: NetworkInfo) -> NetworkInputs:
+    """The same inputs with a cache of their own, where networks write into it."""
+    if info.cache_slots is None or inputs.past is None:
+        return inputs
+    return attrs.evolve(inputs, past=inputs.past.copied())
+
+
+def _with_fresh(output: NetworkOutput, inputs: NetworkInputs) -> NetworkOutput:
+    """The output with the keys and values that were computed, also where they were written."""
+    return output if output.fresh is not None else attrs.evolve(output, fresh=inputs.past)
 
 
 def _outputs(expected: NetworkOutput, found: NetworkOutput) -> dict[str, tuple[Tensor, Tensor]]:
     """Pairs of every output that is a number."""
+    before, after = expected.fresh, found.fresh
+    assert before is not None and after is not None  # noqa: S101, PT018 - `_with_fresh`
     pairs: dict[str, tuple[Tensor | None, Tensor | None]] = {
         "top_logp": (expected.pack.top_logp_BPK, found.pack.top_logp_BPK),
         "lse": (expected.pack.lse_BP, found.pack.lse_BP),
         "entropy": (expected.pack.entropy_BP, found.pack.entropy_BP),
         "logits": (expected.logits_BSV, found.logits_BSV),
-        "fresh_keys": (expected.fresh.keys_YBGCE, found.fresh.keys_YBGCE),
-        "fresh_values": (expected.fresh.values_YBGCE, found.fresh.values_YBGCE),
+        "fresh_keys": (before.keys_YBGCE, after.keys_YBGCE),
+        "fresh_values": (before.values_YBGCE, after.values_YBGCE),
     }
     return {
         name: (first, second)

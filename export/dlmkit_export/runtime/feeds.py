@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from dlmkit_export.contract import CURRENT, INPUTS
+from dlmkit_export.contract import CURRENT
 
 if TYPE_CHECKING:
     from dlmkit.kept import Kept
     from dlmkit.network import NetworkInfo, NetworkInputs
     from dlmkit_export.bundle.buckets import Buckets
 
-__all__ = ["feeds", "whole_slots"]
+__all__ = ["feeds", "shared_feeds", "whole_slots"]
 
 
 def feeds(
@@ -36,25 +36,30 @@ def feeds(
     rows, count = inputs.ids_BQ.shape
     fed = buckets.fit("fed", count)
     wanted = buckets.fit("wanted", max(1, inputs.want_BS.shape[1]))  # sums need an element
-    past = _past(inputs, info, buckets)
-    slots = past[0].shape[3]
-    positions_BQ, want_BS = inputs.positions_BQ, inputs.want_BS
+    keys, values = _past(inputs, info, buckets)
+    slots = keys.shape[3]
     past_mask, new_mask = inputs.mask_past_B1QC, inputs.mask_new_B1QQ
-    values = (
-        _integers(inputs.ids_BQ, fed),
-        kept.of("positions", (positions_BQ,), lambda: _integers(positions_BQ, fed)),
-        kept.of("past", (past_mask, rows, count, slots), lambda: _past_mask(inputs, fed, slots)),
-        kept.of("new", (new_mask, rows, count), lambda: _new_mask(inputs, fed)),
-        *past,
-        kept.of("wanted", (want_BS,), lambda: _integers(want_BS, wanted)),
-    )
-    given = dict(zip(INPUTS, values, strict=True))
+    past_parts, new_parts = (past_mask, rows, count, slots), (new_mask, rows, count)
+    given = shared_feeds(inputs, fed, wanted, kept, current=current)
+    given["mask_past"] = kept.of("past", past_parts, lambda: _past_mask(inputs, fed, slots))
+    given["mask_new"] = kept.of("new", new_parts, lambda: _new_mask(inputs, fed))
+    return (rows, fed, wanted), given | {"past_keys": keys, "past_values": values}
+
+
+def shared_feeds(
+    inputs: NetworkInputs, fed: int, wanted: int, kept: Kept, *, current: bool
+) -> dict[str, Tensor]:
+    """The inputs that do not depend on what becomes of keys and values."""
+    positions_BQ, want_BS = inputs.positions_BQ, inputs.want_BS
+    given = {
+        "ids": _integers(inputs.ids_BQ, fed),
+        "positions": kept.of("positions", (positions_BQ,), lambda: _integers(positions_BQ, fed)),
+        "wanted": kept.of("wanted", (want_BS,), lambda: _integers(want_BS, wanted)),
+    }
     if current:
-        current_BS = inputs.current_BS
-        given[CURRENT] = kept.of(
-            "current", (current_BS, rows, wanted), lambda: _current(inputs, wanted)
-        )
-    return (rows, fed, wanted), given
+        parts = inputs.current_BS, len(inputs.ids_BQ), wanted
+        given[CURRENT] = kept.of("current", parts, lambda: _current(inputs, wanted))
+    return given
 
 
 def whole_slots(content_YBGCE: Tensor) -> Tensor:

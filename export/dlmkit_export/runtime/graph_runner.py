@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import onnxruntime
 import torch
@@ -52,9 +53,14 @@ class GraphRunner:
         self._bound = _Bound(self._session, device)
 
     def run(
-        self, inputs: Mapping[str, Tensor], outputs: Outputs, *, reuse: bool
+        self,
+        inputs: Mapping[str, Tensor],
+        outputs: Outputs,
+        *,
+        reuse: bool,
+        rooms: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> Mapping[str, Tensor]:
-        """Run on contiguous inputs.
+        """Run on contiguous inputs; outputs in `rooms` go there, even where an input lies.
 
         With `reuse`, results stay what they are only until this thread's next run with the same
         object for `outputs`, which writes into their memory.
@@ -65,6 +71,8 @@ class GraphRunner:
         bound = self._bound
         for name, tensor in inputs.items():
             bound.read(name, tensor)
+        for name, tensor in rooms.items():
+            bound.write(name, tensor)
         results = bound.written(outputs, reuse=reuse)
         try:
             self._session.run_with_iobinding(bound.binding, self._run_options)
@@ -90,10 +98,11 @@ class _Bound(threading.local):
 
     def read(self, name: str, tensor: Tensor) -> None:
         """Bind an input, if it lies elsewhere than before."""
-        place = tensor.shape, tensor.data_ptr()
-        if self._places.get(name) != place:
-            self._bind(self.binding.bind_input, name, tensor)
-            self._places[name] = place
+        self._move(self.binding.bind_input, name, tensor)
+
+    def write(self, name: str, tensor: Tensor) -> None:
+        """Bind an output to given memory, if it lies elsewhere than before."""
+        self._move(self.binding.bind_output, name, tensor)
 
     def written(self, outputs: Outputs, *, reuse: bool) -> Mapping[str, Tensor]:
         """Memory for the results: that of the run before, or new one."""
@@ -106,6 +115,12 @@ class _Bound(threading.local):
             for name, tensor in self._results.items():
                 self._bind(self.binding.bind_output, name, tensor)
         return self._results
+
+    def _move(self, bind: Callable[..., None], name: str, tensor: Tensor) -> None:
+        place = tensor.shape, tensor.data_ptr()
+        if self._places.get(name) != place:
+            self._bind(bind, name, tensor)
+            self._places[name] = place
 
     def _bind(self, bind: Callable[..., None], name: str, tensor: Tensor) -> None:
         """Say where a tensor lies; one without elements lies nowhere, which is not accepted."""

@@ -18,6 +18,7 @@ from dlmkit.network import KeyValues, NetworkInfo, NetworkInputs, NetworkOutput
 from dlmkit.prediction import ScorePack, score_pack
 from dlmkit_export.contract import FRESH, LOGITS, PACK
 from dlmkit_export.runtime.feeds import feeds
+from dlmkit_export.runtime.in_place import feeds_in_place, rooms_of
 
 if TYPE_CHECKING:
     from dlmkit.need import Need
@@ -53,19 +54,20 @@ class OnnxNetwork:
         name = graphs.score_pack if packed else graphs.logits
         if name is None:
             raise _not_offered(need, graphs.candidates)
-        buckets, kept = self._manifest.buckets, self._kept
-        sizes, given = feeds(inputs, self.info, buckets, kept, current=packed)
+        kept, in_place = self._kept, self.info.cache_slots is not None
+        make = feeds_in_place if in_place else feeds
+        sizes, given = make(inputs, self.info, self._manifest.buckets, kept, current=packed)
         outputs = kept.of("outputs", (name, *sizes), lambda: self._outputs(sizes, packed=packed))
-        found = self._graph(name).run(given, outputs, reuse=packed)
+        rooms = rooms_of(inputs.past) if in_place and inputs.past else {}
+        found = self._graph(name).run(given, outputs, reuse=packed, rooms=rooms)
         fed, wanted = inputs.ids_BQ.shape[1], inputs.want_BS.shape[1]
-        keys_YBGQE, values_YBGQE = (_first(found[each], fed, dim=3) for each in FRESH)
         logits_BSV = None if packed else _first(found[LOGITS], wanted, dim=1)
         return NetworkOutput(
             pack=_pack(found, need, wanted)
             if logits_BSV is None
             else score_pack(logits_BSV, need, inputs.current_BS),
             logits_BSV=logits_BSV if need.logits else None,
-            fresh=KeyValues(keys_YBGCE=keys_YBGQE, values_YBGCE=values_YBGQE),
+            fresh=None if in_place else _fresh(found, fed),
         )
 
     def _graph(self, name: str) -> GraphRunner:
@@ -74,11 +76,10 @@ class OnnxNetwork:
         return self._graphs[name]
 
     def _outputs(self, sizes: tuple[int, int, int], *, packed: bool) -> Outputs:
-        """Shape and type of every output, in order."""
+        """Shape and type of every output, apart from a cache that is written."""
         rows, fed, wanted = sizes
         info, wide = self.info, torch.float32
         kept = min(self._manifest.graphs.candidates, info.vocab_size)
-        fresh = (info.layers, rows, info.kv_heads, fed, info.head_dim)
         shapes: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
         if packed:
             shapes = dict.fromkeys(PACK, ((rows, wanted), wide))
@@ -86,7 +87,15 @@ class OnnxNetwork:
             shapes["top_logp"] = ((rows, wanted, kept), wide)
         else:
             shapes[LOGITS] = ((rows, wanted, info.vocab_size), wide)
+        if info.cache_slots is not None:
+            return shapes
+        fresh = (info.layers, rows, info.kv_heads, fed, info.head_dim)
         return shapes | dict.fromkeys(FRESH, (fresh, info.dtype))
+
+
+def _fresh(found: Mapping[str, Tensor], fed: int) -> KeyValues:
+    keys_YBGQE, values_YBGQE = (_first(found[each], fed, dim=3) for each in FRESH)
+    return KeyValues(keys_YBGCE=keys_YBGQE, values_YBGCE=values_YBGQE)
 
 
 def _first(values: Tensor, count: int, dim: int) -> Tensor:
