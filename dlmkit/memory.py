@@ -22,7 +22,7 @@ from dlmkit.layout import Layout
 from dlmkit.outcome import Outcome
 from dlmkit.roles import Strategy
 
-__all__ = ["Memory", "parts"]
+__all__ = ["Memory", "parts", "rows_of", "where_of"]
 
 
 def parts(component: Component) -> Iterator[Component]:
@@ -63,12 +63,7 @@ class Memory:
     def rewind(self, saved: Mapping[int, Mapping[str, Tensor]], rows_B: Tensor) -> None:
         """Return the chosen rows to the state that `values` had when it was saved."""
         for owner, fields in self._values.items():
-            self._values[owner] = {
-                name: torch.where(
-                    rows_B.reshape(-1, *[1] * (now.ndim - 1)), saved[owner][name], now
-                )
-                for name, now in fields.items()
-            }
+            self._values[owner] = where_of(rows_B, saved[owner], fields)
 
     def advance(self, outcome: Outcome) -> None:
         """Ask each owner for its next state; forget what belongs to reopened positions."""
@@ -95,6 +90,26 @@ class Memory:
                 else layout.carry(values[field.name], field.fill)
                 for field in owner.state
             }
+
+
+def rows_of(
+    values: Mapping[int, Mapping[str, Tensor]], index_B: Tensor
+) -> dict[int, dict[str, Tensor]]:
+    """State of other rows."""
+    return {
+        owner: {name: value[index_B] for name, value in fields.items()}
+        for owner, fields in values.items()
+    }
+
+
+def where_of(
+    rows_B: Tensor, ones: Mapping[str, Tensor], others: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """One owner's state: the first in the marked rows, the second elsewhere."""
+    return {
+        name: torch.where(rows_B.reshape(-1, *[1] * (other.ndim - 1)), ones[name], other)
+        for name, other in others.items()
+    }
 
 
 def _fresh(field: StateField, canvas: Canvas, sizes: Mapping[str, int]) -> Tensor:

@@ -237,7 +237,10 @@ class CachePolicy(Strategy):
         return "nothing"
 
     def exact(self) -> bool:
-        """Whether predictions are those of computing everything in every step."""
+        """Whether predictions are those of computing everything in every step.
+
+        With looped models no policy is: what is stored of them is of one recurrence.
+        """
         return True
 
     def confined(self) -> bool:
@@ -248,12 +251,24 @@ class CachePolicy(Strategy):
         return False
 
     def forks(self) -> bool:
-        """Whether states that a canvas may come to can be looked at side by side, before it does.
+        """Whether states of a decode can be looked at side by side as if one after the other.
 
-        An exact policy allows that; another one if it remembers nothing, and stores nothing after
-        a row's first step in a block.
+        An exact policy allows that.  Of another one `foresee` must know its state after every pass
+        that does not renew what is stored.
         """
         return self.exact()
+
+    def renews(self, view: View) -> Tensor:
+        """Rows whose pass renews what is stored, bool: it stores something, and reads nothing."""
+        plan = self.plan(view)
+        stores_B = plan.committed_BN(view.tokens_BN.shape[1]).any(dim=1)
+        if plan.cached_BN is None:
+            return stores_B
+        return stores_B & ~(plan.cached_BN & view.canvas.inside_BN).any(dim=1)
+
+    def foresee(self, view: View) -> Mapping[str, Tensor]:
+        """The state after the pass that is about to run; by default it stays as it is."""
+        return view.recall(self)
 
 
 class Guide(Strategy):

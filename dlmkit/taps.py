@@ -46,6 +46,12 @@ class Taps:
             rollout_BN=seen if seen is None else _rollout(seen, plan, canvas),
         )
 
+    def rows(self, index_B: Tensor) -> Taps:
+        """What was seen in other rows."""
+        both = self.relevance_BNY, self.rollout_BN
+        relevance_BNY, rollout_BN = (each if each is None else each[index_B] for each in both)
+        return Taps(relevance_BNY=relevance_BNY, rollout_BN=rollout_BN)
+
 
 def _relevance(relevance_YBQ: Tensor, plan: Plan, columns: int) -> Tensor:
     """By canvas position, `relevance_BNY`."""

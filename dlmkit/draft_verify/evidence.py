@@ -129,6 +129,11 @@ class Evidence:
         index_B1N = state_B[:, None, None].expand(-1, 1, tokens_BN.shape[1])
         return self.look.tokens_BXN.gather(1, index_B1N)[:, 0], self._row(state_B)
 
+    def tapped(self, prediction: Prediction, row_B: Tensor) -> Prediction:
+        """The prediction, with what attention saw in these rows of the pass."""
+        taps = self.prediction.taps
+        return prediction if taps is None else attrs.evolve(prediction, taps=taps.rows(row_B))
+
     def place(self, tokens_BN: Tensor) -> tuple[Mark, Tensor]:
         """Where the verifier was just before it came to this canvas, and whether it ended there.
 

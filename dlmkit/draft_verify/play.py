@@ -86,7 +86,7 @@ class Play:
         """Draft, verify, write; then the verifier's own step in rows that stood still."""
         start, before_BN = self._start(), self.canvas.tokens_BN
         draft = yield from self._drafted(start)
-        evidence = self.verifier.examine(draft, self._look(draft, start), self.canvas, self.number)
+        evidence = self.verifier.examine(draft, self._look(draft, start), self.canvas)
         verdict, resolution = self._judged(draft, evidence, start)
         self._write(evidence, verdict, resolution)
         written_BN = self.canvas.tokens_BN
@@ -116,7 +116,7 @@ class Play:
         before_BN, canvas = self.canvas.tokens_BN, self.canvas.snapshot()
         canvas.done_B = canvas.done_B | ~rows_B
         draft = Draft.empty(len(rows_B), rows_B.device)
-        evidence = self.verifier.examine(draft, _only(canvas, draft), canvas, self.number)
+        evidence = self.verifier.examine(draft, _only(canvas, draft), canvas)
         self._step_on(evidence, rows_B)
         audit = Audit.of_step(before_BN != self.canvas.tokens_BN)
         return self._recorded(evidence, evidence.root.live_B, audit)
@@ -126,7 +126,7 @@ class Play:
         live_B = (canvas.masked_BN & canvas.undone_B1).any(dim=1)
         budget_B = self.procedure.schedule.budget(self.level_B).clamp_min(0)
         # An approximate cache is renewed before anything is drafted on it.
-        live_B = live_B & ~self.verifier.renews_B(canvas, self.number)
+        live_B = live_B & ~self.verifier.renews_B(canvas)
         return Round(
             number=self.number,
             canvas=canvas,
@@ -175,7 +175,7 @@ class Play:
         after_BN = draft.written(self.canvas, keep_BE | resolution.correct_BE, tokens_BE)
         past, ended_B = evidence.place(after_BN)
         changed_B = (after_BN != self.canvas.tokens_BN).any(dim=1)
-        self._commit(after_BN)
+        self._commit(after_BN, evidence.root.step)
         self.verifier.past = past.where(changed_B, self.verifier.past)
         self.canvas.done_B = self.canvas.done_B | (ended_B & changed_B)
 
@@ -193,15 +193,15 @@ class Play:
         written_BN = self.canvas.tokens_BN
         outcome, mark = evidence.step_on(scratch)
         self.verifier.settle(evidence, written_BN, outcome)
-        self._commit(outcome.after_BN)
+        self._commit(outcome.after_BN, evidence.root.step)
         self.canvas.done_B = self.canvas.done_B | (scratch.done_B & rows_B)
         self.verifier.past = mark.where(outcome.view.live_B, self.verifier.past)
         return outcome
 
-    def _commit(self, tokens_BN: Tensor) -> None:
+    def _commit(self, tokens_BN: Tensor, step: int) -> None:
         columns_BN = self.canvas.columns_N.expand_as(tokens_BN)
         where_BN = self.canvas.masked_BN & (tokens_BN != self.canvas.mask_id)
-        self.canvas.commit(columns_BN, where_BN, tokens_BN, self.number)
+        self.canvas.commit(columns_BN, where_BN, tokens_BN, step)
 
     def _recorded(self, evidence: Evidence, live_B: Tensor, audit: Audit) -> StepRecord:
         surest_BE = evidence.entry.pack.top_logp_BPK[..., 0].exp()

@@ -27,6 +27,7 @@ from dlmkit.view import View
 
 if TYPE_CHECKING:
     from dlmkit.denoise import Denoise
+    from dlmkit.roles import CachePolicy
 
 __all__ = ["Mark", "Stepper"]
 
@@ -141,16 +142,15 @@ class Stepper:
         return Need.union((self.pipeline.forecast().need, self.need))
 
     @property
-    def approximate(self) -> bool:
-        """Whether stored keys and values may be other than those of a fresh pass."""
-        return self.pipeline.cache is not None and not self.pipeline.cache.exact()
+    def approximation(self) -> CachePolicy | None:
+        """The cache, if stored keys and values may be other than those of a fresh pass."""
+        cache = self.pipeline.cache
+        return None if cache is None or cache.exact() else cache
 
     def renews_B(self, view: View) -> Tensor:
-        """Rows in which a pass would change what an approximate cache stores, bool."""
-        cache = self.pipeline.cache
-        if cache is None or not self.approximate:
-            return torch.zeros_like(view.canvas.done_B)
-        return cache.plan(view).committed_BN(view.tokens_BN.shape[1]).any(dim=1)
+        """Rows in which a pass would renew what an approximate cache stores, bool."""
+        cache = self.approximation
+        return torch.zeros_like(view.canvas.done_B) if cache is None else cache.renews(view)
 
     def decide(self, view: View, prediction: Prediction, canvas: Canvas) -> Outcome:
         """Decide what the pipeline decides on that prediction, on the canvas itself."""

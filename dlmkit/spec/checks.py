@@ -242,7 +242,8 @@ def lonely_layers(root: Recipe) -> Iterator[Finding]:
         needs = part.component.needs()
         more = needs.taps or "mixed-inputs" in part.component.requires
         more = more and "layer-steps" in cache.component.requires
-        if more or (needs.shadow and cache.component.by_layer):
+        layered = any(getattr(each.component, "by_layer", False) for each in cache.walk())
+        if more or (needs.shadow and layered):
             yield Finding(
                 part,
                 f"{part.title} has shadows or mixtures fed, or asks what attention saw, which "

@@ -213,14 +213,48 @@ def verifier_memory(root: Recipe) -> Iterator[Finding]:
             )
 
 
+def layered_shadows(root: Recipe) -> Iterator[Finding]:
+    """Guesses are rated by shadows, and the layers of the verifier's cache read other positions."""
+    for procedure in procedures(root):
+        verifier = procedure.part("verifier") if first(procedure, Judge) else None
+        view = first(procedure, Sight)
+        if verifier is None or view is None or not view.component.needs().shadow:
+            continue
+        for part in verifier.walk():
+            if isinstance(part.component, CachePolicy) and part.component.by_layer:
+                yield Finding(
+                    part,
+                    f"{view.title} hides a guess from its shadow, and under {part.title} each "
+                    "layer reads other positions",
+                    "use a cache whose layers read the same, such as dual, or `view: states`",
+                )
+
+
+def leaping_cache(root: Recipe) -> Iterator[Finding]:
+    """Steps are compared at which the verifier's cache would have known more."""
+    for procedure in procedures(root):
+        judge, verifier = first(procedure, Judge), procedure.part("verifier")
+        if judge is None or verifier is None or not judge.component.needs_steps:
+            continue
+        cache = first(verifier, CachePolicy)
+        if cache is not None and not cache.component.forks():
+            yield Finding(
+                cache,
+                f"{cache.title} stores and chooses by every pass, and {judge.title} compares steps "
+                "from what was stored before the round: the text may differ from the verifier's "
+                "own under this cache",
+                "use a cache that stands still within a block, such as dual, free-cache or sparse",
+            )
+
+
 def _serial(component: object, *, causal: bool) -> str | None:
     """What keeps a part of the verifier from being asked out of sequence."""
     if isinstance(component, CachePolicy) and "layer-steps" in component.requires:
         return "runs each layer on what it gave for one state"
     if isinstance(component, CachePolicy):
-        if component.exact() or (component.forks() and not causal):
+        if component.exact() or not causal:
             return None
-        return "stores or remembers in each pass what only one of them leads to"
+        return "approximates a network that sees both ways, not one that reads from the left"
     if isinstance(component, Strategy) and component.state:
         return "remembers earlier steps"
     if isinstance(component, Strategy) and component.role in ("revise", "length"):
@@ -358,6 +392,8 @@ DRAFT_VERIFY_CHECKS = (
     Check("draft-branches", "error", hidden_branches),
     Check("draft-columns", "error", unshared_columns),
     Check("draft-memory", "error", verifier_memory),
+    Check("draft-shadows", "error", layered_shadows),
+    Check("draft-cache", "warning", leaping_cache),
     Check("draft-revision", "error", revoking_drafter),
     Check("draft-layers", "error", lasting_layers),
     Check("draft-attention", "error", wrong_attention),

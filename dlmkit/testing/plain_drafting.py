@@ -15,6 +15,7 @@ from dlmkit.component import Component
 from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.evidence import Evidence
 from dlmkit.draft_verify.roles import (
+    Bonus,
     Drafter,
     DraftRun,
     DraftSchedule,
@@ -36,7 +37,9 @@ __all__ = [
     "PLAIN_DRAFTING",
     "Dice",
     "DrawnToken",
+    "EveryRow",
     "PassedOnly",
+    "SameStep",
     "SameToken",
     "StepByStep",
     "ThreeSteps",
@@ -151,6 +154,30 @@ class SameToken(Judge):
 
 
 @attrs.frozen
+class SameStep(Judge):
+    """Passes a state to which the verifier's own step leads.
+
+    Source: dlmkit.
+    """
+
+    name = "same-step"
+    needs_steps = True
+    exact = True
+
+    def judge(self, draft: Draft, evidence: Evidence, start: Round) -> Verdict:
+        """Equal canvases."""
+        look = evidence.look
+        assert look.state_BD is not None
+        reached_BEN = _picked(evidence.next_BXN, look.rates_BE)
+        ok_BE = (reached_BEN == _picked(look.tokens_BXN, draft.of_nodes(look.state_BD))).all(dim=2)
+        return Verdict(ok_BE=ok_BE, token_BE=evidence.choice_BE)
+
+
+def _picked(values_BXN: Tensor, state_BE: Tensor) -> Tensor:
+    return values_BXN.gather(1, state_BE[..., None].expand(-1, -1, values_BXN.shape[2]))
+
+
+@attrs.frozen
 class UpToFailure(Scope):
     """Nothing passes after a failure.
 
@@ -180,6 +207,20 @@ class PassedOnly(Resolver):
 
 
 @attrs.frozen
+class EveryRow(Bonus):
+    """Every row takes the verifier's own step.
+
+    Source: dlmkit.
+    """
+
+    name = "every-row"
+
+    def rows(self, draft: Draft, resolution: Resolution) -> Tensor:
+        """All of them."""
+        return resolution.keep_BE.new_ones(len(resolution.keep_BE))
+
+
+@attrs.frozen
 class ThreeSteps(DraftSchedule):
     """Three steps in every round.
 
@@ -198,8 +239,10 @@ PLAIN_DRAFTING: tuple[type[Component], ...] = (
     Dice,
     StepByStep,
     SameToken,
+    SameStep,
     UpToFailure,
     PassedOnly,
+    EveryRow,
     ThreeSteps,
 )
 """Every plain part."""

@@ -42,4 +42,4 @@ def one_round(seed, view=None):
     stepper = Stepper(alone(), Session(network), seed, Need(top=20, logits=True, entropy=True))
     verifier = Verifier.begin(stepper, canvas)
     look = (view or EveryState()).look(draft, start)
-    return draft, verifier.examine(draft, look, canvas, 0), start
+    return draft, verifier.examine(draft, look, canvas), start

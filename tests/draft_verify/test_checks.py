@@ -69,9 +69,10 @@ CASES = {
         ),
         "draft-memory", (7, 41), "leave it out of the verifier's pipeline",
     ),
-    "a verifier whose cache changes with every pass": (
-        GOOD.replace("model: verifier,", "model: verifier, cache: dkv-decode,"),
-        "draft-memory", (7, 38), "leave it out of the verifier's pipeline",
+    "shadows where each layer reads other positions": (
+        GOOD.replace("view: states", "view: loo").replace("judge: transition", "judge: greedy")
+        .replace("model: verifier,", "model: verifier, cache: {use: refresh, of: sparse},"),
+        "draft-shadows", (7, 57), "use a cache whose layers read the same",
     ),
     "a cache of blocks for a verifier that reads from the left": (
         GOOD.replace("builtin/verifier", "builtin/guide").replace("view: states", "view: causal")
@@ -124,6 +125,15 @@ def test_what_fits_passes():
     """The compositions that the cases are made from are sound."""
     assert () == load_spec(GOOD).warnings
     assert () == load_spec(DRAWN).warnings
+
+
+@pytest.mark.parametrize("cache", ["dkv-decode", "d2cache", "{use: refresh, of: dkv-decode}"])
+def test_steps_that_a_cache_cannot_follow_are_warned_of(cache):
+    """At the cache, which may serve; one that stands still within a block passes in silence."""
+    text = GOOD.replace("model: verifier,", f"model: verifier, cache: {cache},")
+    (found,) = load_spec(text).warnings
+    assert ("draft-cache", 7, 38) == (found.check, found.mark.line, found.mark.column)
+    assert () == load_spec(text.replace(cache, "free-cache")).warnings
 
 
 @pytest.mark.parametrize("case", CASES)

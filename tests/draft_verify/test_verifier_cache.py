@@ -111,7 +111,7 @@ def test_an_approximate_cache_never_holds_what_was_sent_back(cache, view):
     play = Play.begin(pipeline, Context(sessions, 0), canvas)
     expected, seen = {}, 0
     while play.goes_on():
-        renewing_B = play.verifier.renews_B(canvas, play.number).tolist()
+        renewing_B = play.verifier.renews_B(canvas).tolist()
         text = fresh(nets["verifier"], canvas)
         expected |= {row: contents(text) for row, renews in enumerate(renewing_B) if renews}
         for _ in play.round():

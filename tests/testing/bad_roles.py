@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import torch
 
+from dlmkit.component import StateField
 from dlmkit.need import Need
 from dlmkit.plan import Plan
 from dlmkit.roles import (
@@ -241,6 +242,32 @@ class Stutterer(CachePolicy):
     def plan(self, view):
         feed_BQ = Plan.full(view.tokens_BN).feed_BQ
         return Plan(feed_BQ=torch.cat((feed_BQ, feed_BQ), dim=1))
+
+
+@breaks("decides with drafts as without")
+@attrs.frozen
+class Hoarder(CachePolicy):
+    """Stores tokens in every pass, and says that it stands still.  Source: dlmkit."""
+
+    name = "hoarder"
+    state = (StateField("stored", "bool", 0),)
+
+    def plan(self, view):
+        known_BN, stored_BN = ~view.canvas.masked_BN, view.recall(self)["stored"]
+        compute_BN = ~stored_BN & view.canvas.inside_BN
+        return Plan.of(compute_BN, cached_BN=stored_BN, commit_BN=known_BN)
+
+    def advance(self, outcome):
+        return {"stored": ~outcome.view.canvas.masked_BN & outcome.view.canvas.inside_BN}
+
+    def provides(self):
+        return "undecided"
+
+    def exact(self):
+        return False
+
+    def forks(self):
+        return True
 
 
 @breaks("feeds token ids")

@@ -17,6 +17,7 @@ from dlmkit.testing.conformance.running import OBSERVE, procedure_promises
 from dlmkit.testing.conformance.scoring import CONFIDENCE, GUIDE, LOGITS, SAMPLE
 from dlmkit.testing.conformance.selecting import GUARD, TRANSFER
 from dlmkit.testing.conformance.spanning import BLOCKS, CACHE, INPUTS
+from dlmkit.testing.conformance.verifying import VERIFYING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,7 @@ __all__ = ["conformance_cases"]
 
 BY_ROLE: Mapping[str, Mapping[str, Check]] = {
     "blocks": BLOCKS,
-    "cache": CACHE,
+    "cache": CACHE | VERIFYING,
     "confidence": CONFIDENCE,
     "exit": EXIT,
     "guard": GUARD,

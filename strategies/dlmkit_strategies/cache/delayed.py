@@ -57,7 +57,7 @@ class DelayedDecode(CachePolicy):
     def plan(self, view: View) -> Plan:
         """Masks, and what was decided in the last step; everything when a refresh is due."""
         kept_BN = view.recall(self)["kept"]
-        due_B = (view.block_step_B % self.refresh == 0) | (view.block_step_B < self.whole)
+        due_B = self._due(view)
         needed_BN = predicting(view, undecided_here(view)) | ~kept_BN | due_B[:, None]
         frozen_BN = torch.zeros_like(kept_BN)
         if self.prompt and view.step:
@@ -67,6 +67,9 @@ class DelayedDecode(CachePolicy):
             cached_BN=frozen_BN | (kept_BN & ~due_B[:, None]),
             commit_BN=self._keepable(view),
         )
+
+    def _due(self, view: View) -> Tensor:
+        return (view.block_step_B % self.refresh == 0) | (view.block_step_B < self.whole)
 
     def advance(self, outcome: Outcome) -> Mapping[str, Tensor]:
         """What this step stored, or found stored."""
@@ -102,3 +105,7 @@ class DelayedDecode(CachePolicy):
     def exact(self) -> bool:
         """Only if every step is a refresh of everything."""
         return self.refresh == 1 and not self.prompt
+
+    def renews(self, view: View) -> Tensor:
+        """Every whole pass, though it may read the prompt."""
+        return self._due(view)

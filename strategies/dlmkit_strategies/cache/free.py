@@ -39,11 +39,11 @@ class FreeCache(CachePolicy):
 
     def plan(self, view: View) -> Plan:
         """Everything in the first step, then from the block on."""
-        begin_B = source_B(view, view.block.start_B)
+        begin_B, tag_BN = source_B(view, view.block.start_B), view.recall(self)["tag"]
         tail_BN = between(view, begin_B, view.canvas.length_B)
         first = view.step == 0
-        if self.settle and not first:
-            tail_BN = tail_BN | (view.recall(self)["tag"] != view.tokens_BN)
+        if not first:  # a verifier may decide a block without keeping any of its passes
+            tail_BN = tail_BN | (tag_BN != view.tokens_BN if self.settle else tag_BN < 0)
         return Plan.of(
             working(view) if first else tail_BN & working(view),
             cached_BN=None if first else ~tail_BN,
@@ -52,9 +52,12 @@ class FreeCache(CachePolicy):
 
     def advance(self, outcome: Outcome) -> Mapping[str, Tensor]:
         """The token that each stored position was computed from."""
-        view = outcome.view
+        return self.foresee(outcome.view)
+
+    def foresee(self, view: View) -> Mapping[str, Tensor]:
+        """It follows from the plan."""
         stored_BN = self.plan(view).committed_BN(view.tokens_BN.shape[1])
-        return {"tag": view.recall(self)["tag"].where(~stored_BN, outcome.before_BN)}
+        return {"tag": view.recall(self)["tag"].where(~stored_BN, view.tokens_BN)}
 
     def _freezing(self, view: View) -> Tensor:
         """The block and what lies before it; given text behind it may never be in a block."""
@@ -72,3 +75,7 @@ class FreeCache(CachePolicy):
     def exact(self) -> bool:
         """Frozen keys and values miss every later token."""
         return False
+
+    def forks(self) -> bool:
+        """Every pass over a block stores all of it again, and none of them reads it."""
+        return True

@@ -64,3 +64,7 @@ class Leadless(CachePolicy):
     def exact(self) -> bool:
         """What is left out misses later tokens."""
         return False
+
+    def forks(self) -> bool:
+        """As the inner policy."""
+        return self.of.forks()

@@ -49,3 +49,7 @@ class Prompt(CachePolicy):
     def exact(self) -> bool:
         """The prompt never sees the answer's tokens."""
         return False
+
+    def forks(self) -> bool:
+        """The prompt is stored once, and read alike by every later state."""
+        return True

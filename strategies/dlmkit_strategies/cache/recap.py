@@ -93,3 +93,7 @@ class Recap(CachePolicy):
     def exact(self) -> bool:
         """Only without light passes."""
         return not self.light
+
+    def forks(self) -> bool:
+        """Light passes store nothing, and all of a group read the same."""
+        return True

@@ -88,12 +88,15 @@ class Refresh(CachePolicy):
 
     def advance(self, outcome: Outcome) -> Mapping[str, Tensor]:
         """Steps since each row's refresh, and the token each stored position was computed from."""
-        view, columns = outcome.view, outcome.before_BN.shape[1]
-        memory, stored_BN = view.recall(self), self.plan(view).committed_BN(columns)
+        return self.foresee(outcome.view)
+
+    def foresee(self, view: View) -> Mapping[str, Tensor]:
+        """All of it follows from the plan."""
+        memory, stored_BN = view.recall(self), self.plan(view).committed_BN(view.tokens_BN.shape[1])
         due_B = self._due(self.of.plan(view), view) | (view.step == 0)
         return {
             "age": torch.where(due_B, 0, memory["age"] + 1),
-            "tag": torch.where(stored_BN, outcome.before_BN, memory["tag"]),
+            "tag": torch.where(stored_BN, view.tokens_BN, memory["tag"]),
         }
 
     def provides(self) -> Literal["region", "block", "undecided", "some"]:
@@ -107,3 +110,11 @@ class Refresh(CachePolicy):
     def exact(self) -> bool:
         """If every step is a refresh, or the inner policy is exact."""
         return self.every == 1 or self.of.exact()
+
+    def forks(self) -> bool:
+        """If the inner policy does: when the next refresh is due is known."""
+        return self.exact() or self.of.forks()
+
+    def renews(self, view: View) -> Tensor:
+        """At a refresh, and where the inner policy does."""
+        return super().renews(view) | self.of.renews(view)

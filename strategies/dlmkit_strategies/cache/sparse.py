@@ -122,3 +122,7 @@ class Sparse(CachePolicy):
     def exact(self) -> bool:
         """Stored keys and values miss later tokens, and some are not read."""
         return False
+
+    def forks(self) -> bool:
+        """What is read is chosen once in a block."""
+        return True

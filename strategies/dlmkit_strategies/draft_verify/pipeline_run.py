@@ -12,7 +12,9 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.canvas import Canvas
 from dlmkit.denoise import Denoise
+from dlmkit.draft_verify.dates import Dates
 from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.roles import DraftRun
 from dlmkit.draft_verify.round import Round, RoundResult, Setting
@@ -40,6 +42,7 @@ class Before:
     mark: Mark
     memory: Mapping[int, Mapping[str, Tensor]]
     store: Store | None
+    dates: Dates
 
 
 class PipelineRun(DraftRun):
@@ -57,6 +60,7 @@ class PipelineRun(DraftRun):
         info = session.info
         self.memory = Memory(pipeline, setting.canvas, info.vocab_size, layers=info.layers)
         self.mark = Mark.none(setting.canvas.start_B)
+        self.dates, self.passes = Dates.of(setting.canvas), 0
         self.before = self._saved()
 
     def draft(self, start: Round) -> Generator[StepRecord, None, Draft]:
@@ -66,7 +70,7 @@ class PipelineRun(DraftRun):
         resting_B = torch.zeros_like(scratch.done_B)
         for index in count():
             scratch.done_B = scratch.done_B | resting_B | (start.budget_B <= index)
-            first = self.stepper.first(scratch, start.number, self.memory.values)
+            first = self.stepper.first(self._dated(scratch), self.passes, self.memory.values)
             view = self.stepper.view(first, self.mark)
             if not bool(view.live_B.any()):
                 break
@@ -79,6 +83,8 @@ class PipelineRun(DraftRun):
             self.memory.advance(outcome)
             # A row that rests took no part in the pass, and will draft again.
             self.memory.rewind(remembered, ~view.live_B)
+            self.dates = Dates.of(view.canvas).where(view.live_B, self.dates)
+            self.passes += 1
             self.mark = Mark.of(attrs.evolve(view, noise=first.noise)).where(view.live_B, self.mark)
             found.append(self._entries(outcome, index))
             going_B = start.schedule.goes_on(outcome, start)
@@ -93,6 +99,7 @@ class PipelineRun(DraftRun):
         lost_B = ~result.whole_B
         self.mark = self.before.mark.where(lost_B, self.mark)
         self.memory.rewind(self.before.memory, lost_B)
+        self.dates = self.before.dates.where(lost_B, self.dates)
         if self.session.store is not None and self.before.store is not None:
             self.session.store.rollback(self.before.store, lost_B)
         elif self.session.store is not None:
@@ -104,7 +111,13 @@ class PipelineRun(DraftRun):
             mark=self.mark,
             memory=self.memory.values,
             store=None if store is None else store.snapshot(),
+            dates=self.dates,
         )
+
+    def _dated(self, canvas: Canvas) -> Canvas:
+        """The canvas as a cache that is not exact knows it."""
+        known = self.stepper.approximation is None
+        return canvas if known else self.dates.dated(canvas, self.passes)
 
     def _entries(self, outcome: Outcome, index: int) -> Draft:
         """What a step decided, as one node."""
