@@ -11,6 +11,7 @@ from dlmkit.draft_verify.kernel import DraftVerify
 from dlmkit.explaining.draft_guarantees import draft_guarantees
 from dlmkit.explaining.guarantees import Guarantee, decode_guarantees
 from dlmkit.explaining.outline import Step, outline
+from dlmkit.spec.identify import loops
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,13 +59,14 @@ def explain(document: Document) -> Explanation:
         models={name: ref.text for name, ref in document.models.items()},
         gen_length=document.gen_length,
         pipeline=outline(procedure),
-        guarantees=_guarantees(procedure, document.gen_length),
+        guarantees=_guarantees(procedure, document),
     )
 
 
-def _guarantees(procedure: Procedure, gen_length: int) -> tuple[Guarantee, ...] | None:
+def _guarantees(procedure: Procedure, document: Document) -> tuple[Guarantee, ...] | None:
+    looped = loops(document.models, procedure.home())
     if isinstance(procedure, DraftVerify):
-        return tuple(draft_guarantees(procedure, gen_length))
-    return (
-        tuple(decode_guarantees(procedure, gen_length)) if isinstance(procedure, Denoise) else None
-    )
+        return tuple(draft_guarantees(procedure, document.gen_length, looped=looped))
+    if isinstance(procedure, Denoise):
+        return tuple(decode_guarantees(procedure, document.gen_length, looped=looped))
+    return None

@@ -32,13 +32,15 @@ class Guarantee:
     invariant: int | None = None
 
 
-def decode_guarantees(pipeline: Denoise, gen_length: int) -> list[Guarantee]:
-    """What a denoising pipeline promises."""
+def decode_guarantees(
+    pipeline: Denoise, gen_length: int, *, looped: bool = False
+) -> list[Guarantee]:
+    """What a denoising pipeline promises; `looped` says that its model repeats some layers."""
     claims: tuple[Callable[[Denoise, int], Guarantee], ...] = (
         _rows,
         _repeats,
         _ends,
-        _exact,
+        _exact_in_loops if looped else _exact,
         _in_sequence,
         _own_step,
         _final,
@@ -105,6 +107,14 @@ def _exact(pipeline: Denoise, gen_length: int) -> Guarantee:
         holds=exact,
         reason=why,
     )
+
+
+def _exact_in_loops(pipeline: Denoise, gen_length: int) -> Guarantee:
+    found, cache = _exact(pipeline, gen_length), pipeline.cache
+    if cache is None or not found.holds:
+        return found
+    last = f"cache {cache.name!r} keeps the last recurrence, and a pass over all reads each"
+    return attrs.evolve(found, holds=False, reason=last)
 
 
 def _in_sequence(pipeline: Denoise, gen_length: int) -> Guarantee:

@@ -46,7 +46,8 @@ class LoopedDecoder(TextModule):
     """A prelude turns tokens into a condition, a core refines a latent state, a coda reads that.
 
     Each recurrence adds the condition to the state through a linear map of both.  Keys and values
-    of the core are those of the last recurrence: all recurrences share one place in the store.
+    of the core are those of the last recurrence: all recurrences share one place in the store, as
+    published.  So no cache is exact here: what is stored is read in every recurrence.
     """
 
     abilities = frozenset({"latents"})

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dlmkit.engine import find_engine
 from dlmkit.errors import DlmkitError
 from dlmkit.requirements import ABILITIES, attention_problem
-from dlmkit.roles import Blocks, Reviser, Strategy
+from dlmkit.roles import Blocks, CachePolicy, Reviser, Strategy
 from dlmkit.spec.check import Check, Finding
-from dlmkit.spec.documents import default_models
+from dlmkit.spec.identify import identify, loops, source_of
 from dlmkit.spec.walk import first, own, procedures, simple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dlmkit.models.arch import AttentionPattern
-    from dlmkit.models.config import Config
-    from dlmkit.models.family import ModelFamily
     from dlmkit.spec.documents import ModelRef
     from dlmkit.spec.recipe import Recipe
 
@@ -26,11 +24,8 @@ __all__ = ["ENGINE_CHECKS"]
 
 def _with_models(root: Recipe) -> Iterator[tuple[Recipe, ModelRef]]:
     """Each procedure with the loaded model whose tokens it decodes."""
-    models = root.component.models
     for procedure in procedures(root):
-        ref = models.get(procedure.component.home())
-        if ref is not None and ref.derive is not None:
-            ref = models.get(ref.derive.source)
+        ref = source_of(root.component.models, procedure.component.home())
         if ref is not None:
             yield procedure, ref
 
@@ -88,7 +83,7 @@ def untrained_editing(root: Recipe) -> Iterator[Finding]:
     """A reviser replaces tokens, which the model was not trained for."""
     for procedure, ref in _with_models(root):
         rewriting = [part for part in simple(procedure, Reviser) if part.component.rewrites]
-        named = _named(ref) if rewriting else None
+        named = identify(ref) if rewriting else None
         if named is None or named[1].edits:
             continue
         for part in rewriting:
@@ -103,7 +98,7 @@ def untrained_editing(root: Recipe) -> Iterator[Finding]:
 def unlooped(root: Recipe) -> Iterator[Finding]:
     """A procedure refines latents, which the model does not have."""
     for procedure, ref in _with_models(root):
-        named = _named(ref) if "latents" in procedure.component.requires else None
+        named = identify(ref) if "latents" in procedure.component.requires else None
         if named is not None and not named[1].looped:
             yield Finding(
                 procedure,
@@ -113,32 +108,24 @@ def unlooped(root: Recipe) -> Iterator[Finding]:
             )
 
 
+def looped_store(root: Recipe) -> Iterator[Finding]:
+    """A cache reads keys and values of one recurrence, and a looped model has some in each."""
+    for procedure in procedures(root):
+        cache = first(procedure, CachePolicy)
+        if cache is not None and loops(root.component.models, procedure.component.home()):
+            yield Finding(
+                cache,
+                f"{cache.title} stores keys and values of the last recurrence, and whole passes "
+                "of a looped model read those of each: with the cache it decides otherwise",
+                "leave the cache out where the text has to be that of whole passes",
+            )
+
+
 def _pattern(ref: ModelRef) -> AttentionPattern | None:
     """The attention of a named checkpoint, where it is known."""
-    named = _named(ref)
+    named = identify(ref)
     try:
         return named[1].arch(named[0]).attention if named else None
-    except DlmkitError:
-        return None  # loading will say what is wrong with the model
-
-
-def _named(ref: ModelRef) -> tuple[Config, ModelFamily] | None:
-    """Config and family of a named checkpoint on this machine; None where they cannot be read.
-
-    A document without a model of its own, such as a preset, is judged when it is run with one.
-    """
-    from dlmkit.models.config import read_config
-    from dlmkit.models.family import find_family
-    from dlmkit.models.reference import locate_model
-    from dlmkit.plugins import get_plugins  # plugins name strategies, which checks are about
-
-    if ref.repo is None or ref == default_models()["main"]:
-        return None
-    try:
-        folder = locate_model(ref.repo, revision=ref.revision, local_files_only=True).path
-        config = read_config(folder)
-        known: Any = get_plugins().registry.of_role("family").values()
-        return config, ref.family or find_family(config, known)
     except DlmkitError:
         return None  # loading will say what is wrong with the model
 
@@ -149,5 +136,6 @@ ENGINE_CHECKS = (
     Check("C13", "error", unseen_blocks),
     Check("C20", "warning", untrained_editing),
     Check("latents", "error", unlooped),
+    Check("looped-cache", "warning", looped_store),
 )
 """Checks of strategies against engine and model."""

@@ -18,6 +18,7 @@ from dlmkit.plugins import get_plugins
 from dlmkit.profiling.costs import CostTable
 from dlmkit.profiling.weighing import Scales
 from dlmkit.spec import load_spec
+from dlmkit_strategies.cache import D2Cache, DelayedDecode, Dual, FreeCache, Refresh, Sparse
 from dlmkit_strategies.draft_verify import (
     AfterDraft,
     BeforeDraft,
@@ -66,6 +67,33 @@ def test_each_part_can_break_the_promise(change, reason):
     assert not lossless.holds
     assert reason == lossless.reason
     assert "in-sequence" not in {each.id for each in found}
+
+
+def under(cache):
+    """What is promised with a cache of the verifier."""
+    verifier = attrs.evolve(LOSSLESS.verifier, cache=cache)
+    found = draft_guarantees(attrs.evolve(LOSSLESS, verifier=verifier), gen_length=32)
+    return {each.id: each for each in found}
+
+
+@pytest.mark.parametrize("cache", [Dual(), FreeCache(), Sparse(), Refresh(of=Dual(), every=4)])
+def test_a_cache_that_stands_still_makes_it_the_text_under_that_cache(cache):
+    """Which is named; what the cache itself approximates is no longer promised."""
+    found = under(cache)
+    assert found["lossless"].holds
+    assert f"under its cache {cache.name!r}" in found["lossless"].claim
+    assert found["fewer"].holds
+    assert not found["exact"].holds
+
+
+@pytest.mark.parametrize("cache", [DelayedDecode(), D2Cache(), Refresh(of=D2Cache(), every=4)])
+def test_a_cache_that_every_pass_changes_loses_the_promise(cache):
+    """Neither the text nor its law is the verifier's; what is stored is still of what stands."""
+    found = under(cache)
+    for lost in ("lossless", "law", "fewer"):
+        assert not found[lost].holds
+    assert f"cache {cache.name!r} is as before the round" in found["lossless"].reason
+    assert found["untouched"].holds
 
 
 def test_an_exact_judge_of_tokens_keeps_the_law():

@@ -30,7 +30,8 @@ class BlockCausal(CachePolicy):
     A block that has just been completed is computed together with the next one, in one pass,
     and stored; what a pass computes of an incomplete block is forgotten.  Tokens that a reviser
     changes take everything from their attention block on out of the store.  Predictions are
-    those of computing everything.  Attention blocks are counted from the start of the row.
+    those of computing everything, but for looped models, which store their last recurrence only.
+    Attention blocks are counted from the start of the row.
     Source: SDAR (arXiv:2510.06303) and BD3-LM (arXiv:2503.09573), with the extra clean pass of
     each block fused into the next block's first pass.
     """
