@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from dlmkit.testing.conformance import conformance_cases
+from dlmkit_strategies.cache import DelayedDecode, FreeCache
 from dlmkit_strategies.draft_verify import (
     Elementwise,
     Fixed,
@@ -48,6 +50,14 @@ def test_every_round_keeps_something(threshold):
     """Of what is drafted at least one token stands, so no row stands still."""
     for seed in range(3):
         found = together(drafting(threshold), networks(seed))
+        assert all(found.mask_id not in row for row in found.rows)
+
+
+def test_a_cache_of_the_verifier_is_not_told_of_its_passes():
+    """Whatever that remembers: what is drafted in the first round comes from a pass over all."""
+    for cache in (FreeCache(), DelayedDecode()):
+        nets = networks(1)
+        found = together(attrs.evolve(drafting(0.0), verifier=alone(cache=cache)), nets)
         assert all(found.mask_id not in row for row in found.rows)
 
 

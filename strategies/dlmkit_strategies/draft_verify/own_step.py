@@ -35,7 +35,9 @@ class OwnStep(Drafter):
     def begin(self, setting: Setting) -> DraftRun:
         """Nothing has been looked at yet."""
         session = setting.context.session(setting.verifier.model).sibling()
-        stepper = Stepper(setting.verifier, session, setting.context.seed)
+        # Its own passes are few, and the verifier's cache is not told of them.
+        pipeline = attrs.evolve(setting.verifier, cache=None)
+        stepper = Stepper(pipeline, session, setting.context.seed)
         return _Steps(stepper, Mark.none(setting.canvas.start_B))
 
 
