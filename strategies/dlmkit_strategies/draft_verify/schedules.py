@@ -162,11 +162,12 @@ class EveryBlocks(DraftSchedule):
 
 @attrs.frozen(kw_only=True)
 class MultiBlock(DraftSchedule):
-    """Draft to the end of the row's block, and beyond once most of the block is decided.
+    """Draft to the end of the row's block, and into further ones once most of the newest stands.
 
     For drafters that guess from left to right, one position in each step.  Blocks are counted from
     where the masks begin; the row's block is that of its last decided token.  A block more is begun
-    when `spawn` of the newest one is decided, as long as there are no more than `blocks`.
+    when `spawn` of the newest one is decided, or has settled: agreed with the verifier once, though
+    it was read behind guesses.  There are never more than `blocks`.
     Source: Jacobi Forcing (arXiv:2512.14681), K and r.
     """
 
@@ -183,19 +184,49 @@ class MultiBlock(DraftSchedule):
         return self.length
 
     def after(self, level_B: Tensor, result: RoundResult) -> Tensor:
-        """Positions from the first mask to the end of the newest block."""
+        """Positions from the first mask to the end of the newest block.
+
+        The fraction of the level is the share of that block that has settled.
+        """
         canvas = result.round.canvas
         before_B, first_B = (
             _first_mask(each, canvas) for each in (result.before_BN, result.after_BN)
         )
-        decided_B = (first_B - 1 - canvas.start_B).clamp_min(0)
-        own_B = canvas.start_B + (decided_B // self.length + 1) * self.length
-        newest_B = (before_B + level_B.long()).maximum(own_B)
+        own_B, after_B = self._end(before_B, canvas), self._end(first_B, canvas)
+        newest_B = before_B + level_B.long()
+        settled_B = self._settled(level_B, newest_B, result)
+        decided_B = first_B - 1 - (newest_B - self.length)
+        stands_B = torch.where(newest_B > own_B, settled_B, decided_B)
         enough = ceil(self.spawn * self.length)
-        begins_B = first_B - 1 - (newest_B - self.length) >= enough
-        most_B = own_B + (self.blocks - 1) * self.length
-        newest_B = torch.where(begins_B, newest_B + self.length, newest_B).minimum(most_B)
-        return (newest_B - first_B).clamp_min(0).to(level_B.dtype)
+        begins_B = (stands_B >= enough) & (newest_B < own_B + (self.blocks - 1) * self.length)
+        settled_B = torch.where(begins_B, 0, settled_B)
+        newest_B = torch.where(begins_B, newest_B + self.length, newest_B).maximum(after_B)
+        share_B = settled_B.to(level_B.dtype) / (self.length + 1)
+        return (newest_B - first_B).clamp_min(0) + share_B
+
+    def _end(self, first_B: Tensor, canvas: Canvas) -> Tensor:
+        """The end of the block of the last decided token."""
+        decided_B = (first_B - 1 - canvas.start_B).clamp_min(0)
+        return canvas.start_B + (decided_B // self.length + 1) * self.length
+
+    def _settled(self, level_B: Tensor, newest_B: Tensor, result: RoundResult) -> Tensor:
+        """How many leading tokens of the newest block have settled, this round's included.
+
+        The first one that had not is taken on trust, as the token after what is decided is.
+        """
+        draft, columns = result.draft, result.before_BN.shape[1]
+        share_B = level_B - level_B.floor()
+        settled_B = (share_B * (self.length + 1)).round().long()
+        if not draft.nodes:
+            return settled_B
+        first_BN = draft.first_at(draft.valid_BE, columns)
+        asked_BN = first_BN < draft.valid_BE.shape[1]
+        index_BN = first_BN.clamp_max(draft.valid_BE.shape[1] - 1)
+        agrees_BN = (draft.token_BE == result.verdict.token_BE).gather(1, index_BN) | ~asked_BN
+        offset_BN = result.round.canvas.columns_N - (newest_B - self.length)[:, None]
+        open_BN = (offset_BN > settled_B[:, None]) & (offset_BN < self.length)
+        run_B = torch.where(open_BN & ~agrees_BN, offset_BN, self.length).amin(dim=1)
+        return torch.where(result.round.live_B, run_B, settled_B)
 
 
 def _first_mask(tokens_BN: Tensor, canvas: Canvas) -> Tensor:

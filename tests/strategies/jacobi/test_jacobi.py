@@ -132,17 +132,43 @@ def test_the_text_is_that_of_greedy_decoding(length, blocks, spawn, pool, steps)
     assert taken <= passes
 
 
-@pytest.mark.parametrize("spawn", [0.3, 0.85, 1.0])
-def test_the_schedule_drafts_as_far_as_two_blocks_of_the_drafter(spawn):
-    """Without it the drafter stops at the same places, so nothing changes."""
-    draft = JacobiTail(length=4, blocks=2, spawn=spawn)
+@attrs.frozen(kw_only=True)
+class Listening(MultiBlock):
+    """The schedule, with a note of each limit beside what was drafted under it."""
+
+    name = "listening"
+
+    heard: list = attrs.field(factory=list, eq=False)
+
+    def after(self, level_B, result):
+        budget_B, canvas = result.round.budget_B, result.round.canvas
+        room_B = (canvas.masked_BN & canvas.undone_B1).sum(dim=1)
+        self.heard.append((budget_B.minimum(room_B).tolist(), result.proposed_B.tolist()))
+        return super().after(level_B, result)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 4), st.floats(0.1, 1.0))
+def test_the_schedule_drafts_as_far_as_the_blocks_of_the_drafter(length, blocks, spawn):
+    """Neither further nor less far, in each round; without it nothing changes."""
+    draft = JacobiTail(length=length, blocks=blocks, spawn=spawn)
     spec = load_spec("jacobi-forcing", ["pipeline.verifier.stop=[]"])
-    schedules = (Fixed(steps=20), MultiBlock(length=4, blocks=2, spawn=spawn))
-    free, bound = (
+    bound = Listening(length=length, blocks=blocks, spawn=spawn)
+    free, found = (
         decoded(attrs.evolve(spec.pipeline, draft=draft, schedule=each), PROMPTS, 20)
-        for each in schedules
+        for each in (Fixed(steps=40), bound)
     )
-    assert free == bound
+    assert free == found
+    assert all(limit == drafted for limit, drafted in bound.heard)
+
+
+def test_blocks_are_begun_behind_blocks_that_are_guessed():
+    """A third one, before the first is decided."""
+    spec = load_spec("jacobi-forcing", ["pipeline.verifier.stop=[]"])
+    bound = Listening(length=3, blocks=3, spawn=0.3)
+    draft = JacobiTail(length=3, blocks=3, spawn=0.3)
+    decoded(attrs.evolve(spec.pipeline, draft=draft, schedule=bound), PROMPTS, 20)
+    assert max(max(limits) for limits, _ in bound.heard) > 6
 
 
 def test_a_row_decodes_as_it_does_alone():
