@@ -37,8 +37,12 @@ SCALED = {"length", "reach", "start", "steps", "steps_per_block"}
 LEAST = 4
 BATCH = 25
 
-CHANGED = {"prophet": ["pipeline.exit[0].start=27", "pipeline.exit[0].length=5"]}
-"""Where dividing would say something else: the answer span is the last five positions."""
+CHANGED = {
+    "prophet": ["pipeline.exit[0].start=27", "pipeline.exit[0].length=5"],
+    "spiffy": ["pipeline.schedule.steps=8"],
+}
+"""Where dividing would say something else: the answer span is the last five positions, and a graph
+of states is as deep as it was counted."""
 
 CACHES = ("null", "prompt", "prefix", "dual", "dkv-decode")
 RULES = ("{use: quota, steps_per_block: 8}", "{use: threshold, threshold: 0.9}", "local-leap")

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import attrs
 import click
+from rich.console import Console
+from rich.progress import track
 
 from dlmkit import Runner, load_spec
+from dlmkit.builtin.tasks import TASKS, draw
 from dlmkit.canvas import Canvas
 from dlmkit.denoise import Denoise
 from dlmkit.draft_verify.kernel import DraftVerify
@@ -27,6 +31,9 @@ __all__ = ["RankCounts", "taken_steps"]
 
 Reveal = tuple[int, int]
 State = tuple[Reveal, ...]
+
+BATCH = 25
+"""Prompts that are decoded together."""
 
 
 @attrs.frozen
@@ -103,9 +110,41 @@ def taken_steps(pipeline: Denoise, session: Session, canvas: Canvas, tokens: int
     return steps
 
 
+def task_prompts(count: int) -> list[str]:
+    """So many prompts of each built-in task that has any, from its training side."""
+    return [
+        each.prompt
+        for task, generator in TASKS.items()
+        for each in islice(draw(generator, f"ranks {task}", held_out=False), count)
+        if not each.whole_text
+    ]
+
+
+def counted(runner: Runner, prompts: list[str], depth: int, tokens: int) -> RankCounts:
+    """Decode the prompts as the verifier of the pipeline would alone, and count its states.
+
+    Raises:
+        RequestError: there are no prompts, or the pipeline checks no drafts.
+    """
+    procedure, found = runner.document.pipeline, RankCounts()
+    if not isinstance(procedure, DraftVerify):
+        raise RequestError("the pipeline checks no drafts", hint="choose one, such as spiffy")
+    if not prompts:
+        raise RequestError("no prompt was given", hint="give some, or write --tasks 20")
+    console = Console(stderr=True)
+    batches = [prompts[first : first + BATCH] for first in range(0, len(prompts), BATCH)]
+    for batch in track(batches, "counting", console=console, disable=not console.is_terminal):
+        decode = runner.start(runner.encode(batch))
+        session = decode.context.session(procedure.verifier.model)
+        steps = taken_steps(procedure.verifier, session, decode.canvas, tokens)
+        found.add(steps, depth, tokens)
+    return found
+
+
 @click.command()
 @click.argument("pipeline")
-@click.argument("prompts", nargs=-1, required=True)
+@click.argument("prompts", nargs=-1)
+@click.option("--tasks", type=click.IntRange(0), default=0, help="Prompts of each built-in task.")
 @click.option("--nodes", type=click.IntRange(1), default=8, show_default=True, help="States.")
 @click.option("--depth", type=click.IntRange(1), default=4, show_default=True, help="Steps ahead.")
 @click.option("--tokens", type=click.IntRange(1), default=3, show_default=True, help="Token ranks.")
@@ -113,6 +152,7 @@ def taken_steps(pipeline: Denoise, session: Session, canvas: Canvas, tokens: int
 def main(
     pipeline: str,
     prompts: tuple[str, ...],
+    tasks: int,
     nodes: int,
     depth: int,
     tokens: int,
@@ -121,15 +161,9 @@ def main(
     """Count the states of the verifier's decodes and print the best graph."""
     try:
         runner = Runner.load(load_spec(pipeline, list(changes)))
-        procedure = runner.document.pipeline
-        if not isinstance(procedure, DraftVerify):
-            raise RequestError(f"{pipeline} checks no drafts", hint="choose one, such as spiffy")
-        decode, found = runner.start(runner.encode(list(prompts))), RankCounts()
-        session = decode.context.session(procedure.verifier.model)
-        steps = taken_steps(procedure.verifier, session, decode.canvas, tokens)
+        found = counted(runner, [*prompts, *task_prompts(tasks)], depth, tokens)
     except DlmkitError as error:
         raise click.ClickException(str(error)) from error
-    found.add(steps, depth, tokens)
     click.echo(json.dumps(found.graph(nodes)))
 
 

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from dlmkit.testing.conformance import conformance_cases
 from dlmkit_strategies.cache import Dual
 from dlmkit_strategies.draft_verify import DeepestPath, Fixed
 from dlmkit_strategies.self_speculation import PruneByMean, RankGraph
-from dlmkit_strategies.self_speculation.count_ranks import RankCounts, taken_steps
+from dlmkit_strategies.self_speculation.count_ranks import RankCounts, main, taken_steps
 from dlmkit_strategies.transfer import TopK
 from tests.draft_verify.evidence import one_round
 from tests.draft_verify.pieces import alone, networks, procedure, together
@@ -146,6 +147,26 @@ def test_counting_finds_where_decodes_go():
     assert all(counts.parents[state] & {(), *graph[:place]} for place, state in enumerate(graph))
     drafting = spiffy(tuple(graph))
     assert together(alone(), nets).rows == together(drafting, nets).rows
+
+
+def test_a_graph_is_counted_from_the_command_line():
+    """On prompts of the built-in tasks; what is printed is what the drafter takes."""
+    few = ["--set", "gen_length=8", "--set", "pipeline.verifier.blocks.length=8"]
+    done = CliRunner().invoke(main, ["spiffy", "--tasks", "1", "--nodes", "3", *few])
+    assert 0 == done.exit_code, done.output
+    pipeline = load_spec("spiffy", [f"pipeline.draft.graph={done.stdout}"]).pipeline
+    assert 3 == len(pipeline.draft.graph)
+    assert ((1, 1),) == pipeline.draft.graph[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [(["spiffy"], "no prompt was given"), (["llada", "a"], "no drafts")]
+)
+def test_nothing_to_count_is_said(arguments, message):
+    """With what to write instead."""
+    done = CliRunner().invoke(main, arguments)
+    assert 1 == done.exit_code
+    assert message in done.output
 
 
 def test_ranks_are_those_of_the_look_before():
