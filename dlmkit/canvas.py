@@ -151,6 +151,12 @@ class Canvas:
         self.done_B = torch.zeros_like(self.done_B)
         self.initial_masks_B = self.masked_BN.sum(dim=1)
 
+    def take(self, other: Canvas) -> None:
+        """Take over what another canvas says, and keep what is worked out of what stays."""
+        for field in attrs.fields(Canvas):
+            if not field.name.startswith("_"):
+                setattr(self, field.name, getattr(other, field.name))
+
     def snapshot(self) -> Canvas:
         """The canvas as it is now, untouched by what is committed later."""
         _ = self.undone_B1  # worked out here, it is known to the snapshots of later steps too
@@ -189,7 +195,7 @@ class Canvas:
         where_BN, tokens_BN = self._spread(positions_BP, where_BP, tokens_BP)
         where_BN = where_BN & self._changeable_BN
         self.tokens_BN = torch.where(where_BN, tokens_BN, self.tokens_BN)
-        steps_BN = self.commit_step_BN.masked_fill(where_BN, step)
+        steps_BN = torch.where(where_BN, step, self.commit_step_BN)
         self.commit_step_BN = steps_BN.masked_fill(self.masked_BN, -1)
 
     def follow(self, layout: Layout) -> None:

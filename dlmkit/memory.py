@@ -56,6 +56,13 @@ class Memory:
         """State by object identity, as a view hands it out; later steps leave it as it is."""
         return dict(self._values)
 
+    def holding(self, values: Mapping[int, Mapping[str, Tensor]]) -> Memory:
+        """A memory of the same strategies with other values."""
+        twin = object.__new__(Memory)
+        twin._owners = self._owners
+        twin.return_to(values)
+        return twin
+
     def return_to(self, values: Mapping[int, Mapping[str, Tensor]]) -> None:
         """Return to the state that `values` had when it was saved."""
         self._values = {owner: dict(fields) for owner, fields in values.items()}

@@ -41,7 +41,8 @@ class NetworkInfo:
     `prompt_ids` are the numbers of prompt tokens, embeddings that may be fed and are never
     predicted.  `cache_slots` is the fixed room of a network that writes into its cache (see
     `dlmkit.in_place`); None: it reads the cache only.  `own_threads` says that passes run on
-    threads of the engine's own, not on PyTorch's.  `tokenizer` is there while a session decodes
+    threads of the engine's own, not on PyTorch's; `recordable` that a pass does nothing but
+    PyTorch's operators, the same for the same shapes.  `tokenizer` is there while a session decodes
     with a checkpoint that has one.
     """
 
@@ -65,6 +66,7 @@ class NetworkInfo:
     latent_dim: int = 0
     cache_slots: int | None = None
     own_threads: bool = False
+    recordable: bool = False
     tokenizer: Tokenizer | None = attrs.field(default=None, eq=False, repr=False)
 
 

@@ -27,10 +27,12 @@ _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
 
 
-def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+def philox(
+    counter: tuple[Tensor | int, ...], key: tuple[Tensor | int, Tensor | int]
+) -> tuple[Tensor, ...]:
     """Philox-4x32-10: four counter words and two key words in, four random words out.
 
-    All are int64 tensors holding values below 2**32, broadcast against each other.
+    All are int64 tensors holding values below 2**32, broadcast against each other, or numbers.
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -43,15 +45,15 @@ def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, Tensor]) -> tuple[Ten
             first & _LOW,
         )
         k0, k1 = (k0 + _KEY_STEPS[0]) & _LOW, (k1 + _KEY_STEPS[1]) & _LOW
-    return c0, c1, c2, c3
+    return c0, c1, c2, c3  # type: ignore[return-value]
 
 
 @attrs.frozen(eq=False)
 class Noise:
     """The random numbers of one step: `seed` below 2**32, `samples_B` int64 row identities.
 
-    `step` is a number, or one for each row (int64) where rows are in different steps.  `stream`
-    in the methods names who draws, so that two components never share numbers.
+    `step` is a number, or a tensor: one for each row (int64) where rows are in different steps.
+    `stream` in the methods names who draws, so that two components never share numbers.
     """
 
     seed: int
@@ -85,18 +87,14 @@ class Noise:
         device = positions_BP.device
         pairs = (words + 1) // 2
         index_BPW = torch.arange(pairs, device=device).expand(*positions_BP.shape, pairs)
-        step = self._step(device)
-        tag = torch.tensor(zlib.crc32(stream.encode()), device=device)
-        seed = torch.tensor(self.seed, device=device)
-        counter = (index_BPW, positions_BP[..., None], step, tag)
-        a, b, c, d = philox(counter, (seed, self.samples_B[:, None, None] & _LOW))
+        counter = (index_BPW, positions_BP[..., None], self._step(), zlib.crc32(stream.encode()))
+        a, b, c, d = philox(counter, (self.seed, self.samples_B[:, None, None] & _LOW))
         both_BPW2 = torch.stack((_unit(a, b), _unit(c, d)), dim=-1)
         return both_BPW2.flatten(-2)[..., :words]
 
-    def _step(self, device: torch.device) -> Tensor:
-        if isinstance(self.step, Tensor):
-            return self.step[:, None, None] & _LOW
-        return torch.tensor(self.step & _LOW, device=device)
+    def _step(self) -> Tensor | int:
+        step = self.step
+        return step.reshape(-1, 1, 1) & _LOW if isinstance(step, Tensor) else step & _LOW
 
 
 def _unit(high: Tensor, low: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Legend: B rows, N canvas positions, P window positions.
 
 from __future__ import annotations
 
+from operator import add
 from typing import TYPE_CHECKING, Literal
 
 import attrs
@@ -47,6 +48,10 @@ class Counts:
             prefills=self.prefills + prefill,
             prefill_positions=self.prefill_positions + fed * prefill,
         )
+
+    def with_more(self, others: Counts) -> Counts:
+        """The sum of two accounts."""
+        return Counts(*map(add, attrs.astuple(self), attrs.astuple(others)))
 
     def since(self, earlier: Counts) -> Counts:
         """What was executed after an earlier account."""

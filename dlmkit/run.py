@@ -17,14 +17,16 @@ from torch import Tensor
 
 from dlmkit.canvas import Canvas
 from dlmkit.decision import Decision
-from dlmkit.flags import EXPECTED, Seen
+from dlmkit.flags import EXPECTED, Flags, Seen
 from dlmkit.forecast import Forecast
 from dlmkit.memory import Memory
 from dlmkit.outcome import Outcome
 from dlmkit.place import Place
 from dlmkit.proposal import Proposal
 from dlmkit.records import StepRecord
+from dlmkit.replay import replayed_step
 from dlmkit.session import SavedSession, Session, SizeUnknownError
+from dlmkit.step_graphs import StepGraphs
 from dlmkit.tracking import Look, Tracker
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ class Run:
     """A pipeline at work on a canvas: what the last step left behind, and the stages of the next.
 
     `held_B` marks rows that a reviser keeps in their block, `stuck_B` those that decided nothing
-    though they had to (None: none); `number` counts the steps.
+    though they had to (None: none); `number` counts the steps.  `graphs` are recorded steps;
+    `next_look` is what the last of them has seen already.
     """
 
     pipeline: Denoise
@@ -52,6 +55,8 @@ class Run:
     number: int = 0
     held_B: Tensor | None = None
     stuck_B: Tensor | None = None
+    graphs: StepGraphs | None = None
+    next_look: Look | None = None
 
     @classmethod
     def begin(cls, pipeline: Denoise, context: Context, canvas: Canvas) -> Run:
@@ -66,6 +71,7 @@ class Run:
             tracker=pipeline.tracker(canvas, info, context.seed),
             forecast=pipeline.forecast(),
             decision=pipeline.decision(),
+            graphs=None if session.recorder is None else StepGraphs(session.recorder),
         )
 
     def records(self) -> Iterator[StepRecord]:
@@ -78,10 +84,12 @@ class Run:
             StrategyError: the transfer rule made no progress in a row.
         """
         while True:
-            look = self.tracker.look(self.held_B, self.stuck_B)
-            before = self._saved() if self._may_run_ahead() else None
-            record = None if before is None else self._ahead(look)
-            seen = look.flags.read()
+            look = self.next_look or self.tracker.look(self.held_B, self.stuck_B)
+            flags, before, record = look.flags(), None, None
+            if self._may_run_ahead():
+                before = self._saved()
+                record = self._ahead(look, flags)
+            seen = flags.read()
             if before is not None and (record is None or seen != EXPECTED):
                 self._return_to(before)
                 record = None
@@ -91,16 +99,25 @@ class Run:
                 return
             yield record or self._step(look, seen)
 
-    def _ahead(self, look: Look) -> StepRecord | None:
+    def _ahead(self, look: Look, flags: Flags) -> StepRecord | None:
         """Take the step that follows if flags turn out as expected; None: it cannot be begun."""
-        with self.session.only_if(look.flags.true):
+        with self.session.only_if(flags.true):
             try:
                 return self._step(look, EXPECTED)
             except SizeUnknownError:
                 return None
 
     def _step(self, look: Look, seen: Seen) -> StepRecord:
-        """Take one step from where the rows are."""
+        """Take one step from where the rows are, as it was recorded or as it is written."""
+        self.next_look = None
+        if self.graphs is not None and seen == EXPECTED:
+            record = replayed_step(self, look, self.graphs)
+            if record is not None:
+                return record
+        return self.written_step(look, seen)
+
+    def written_step(self, look: Look, seen: Seen) -> StepRecord:
+        """Take one step, stage after stage."""
         view = self.tracker.arrive(look, seen, self.number, self.memory.values)
         canvas, before_BN = self.canvas, self.canvas.tokens_BN
         view, prediction = self.forecast.predict(self.session, view)
@@ -144,6 +161,8 @@ class Run:
         )
 
     def _return_to(self, saved: _Saved) -> None:
+        self.next_look = None
+        self.session.wasted += self.session.counts.since(saved.session.counts).forwards
         self.canvas.become(saved.canvas)
         self.memory.return_to(saved.memory)
         self.tracker.place = saved.place

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dlmkit.component import Component, option
+from dlmkit.constants import constant
 from dlmkit.errors import StrategyError
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class Piecewise(Schedule):
 
     def at(self, elapsed_B: Tensor) -> Tensor:
         """Value of the last point whose time has come."""
-        columns = torch.tensor(self.points, device=elapsed_B.device).T.contiguous()
+        columns = constant(self.points, elapsed_B.device).T.contiguous()
         times, values = columns.unbind(dim=0)
         return values[torch.searchsorted(times, elapsed_B, right=True) - 1]
 

@@ -33,6 +33,7 @@ from dlmkit.need import Need
 from dlmkit.network import KeyValues, Network, NetworkInfo, NetworkInputs, NetworkOutput
 from dlmkit.plan import Plan
 from dlmkit.prediction import Prediction
+from dlmkit.recording import CudaGraphs, NotRecordableError, Recorder
 from dlmkit.records import Counts
 from dlmkit.shadows import Shadows
 from dlmkit.store import Store
@@ -75,6 +76,9 @@ class Session:
     so that a GPU never waits for the host; such passes are not counted unless they were wanted, and
     `wasted` is the number of those that were not.  By default it does where plans are not checked,
     and never where a pass writes into the cache.
+
+    With a `recorder` the loop records whole steps and repeats them; by default there is one on a
+    GPU for networks that can be recorded.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class Session:
         *,
         checked: bool | None = None,
         runs_ahead: bool | None = None,
+        recorder: Recorder | None = None,
         tokenizer: Tokenizer | None = None,
     ) -> None:
         on_host = network.info.device.type == "cpu"
@@ -93,12 +98,16 @@ class Session:
         ahead = not (on_host or self.checked) if runs_ahead is None else runs_ahead
         self.runs_ahead = ahead and not writes  # what is unwanted would be written
         self.wasted = 0
+        self.recorder = recorder
+        if recorder is None and self.runs_ahead and not on_host and network.info.recordable:
+            self.recorder = CudaGraphs()
         self.store: Store | None = None
         self.features: Features | None = None
         self.reads: LayerReads | None = None
         self.kept = Kept()
         self._account = _Account()
-        self._proviso: Tensor | None = None
+        self.proviso: Tensor | None = None
+        self._sized_only = False
 
     def sibling(self) -> Session:
         """A session with a store of its own on the same network; both share one account."""
@@ -106,6 +115,7 @@ class Session:
             self.network,
             checked=self.checked,
             runs_ahead=self.runs_ahead,
+            recorder=self.recorder,
             tokenizer=self.tokenizer,
         )
         twin._account = self._account
@@ -147,7 +157,7 @@ class Session:
                 was never stored.
             SizeUnknownError: see `only_if`.
         """
-        if self._proviso is not None and not plan.sized:
+        if self._sized_only and not plan.sized:
             raise SizeUnknownError
         plan, repeat = self.kept.of("trimmed", (plan,), plan.trimmed), len(variants)
         ids_BN = self._shown(torch.cat(list(variants)) if repeat > 1 else variants[0], canvas)
@@ -243,24 +253,53 @@ class Session:
 
         Passes whose size hangs on tensors are not begun: they raise `SizeUnknownError`.
         """
-        self._proviso = proviso
+        self.proviso, self._sized_only = proviso, True
         try:
             yield
         finally:
-            self._proviso = None
+            self.proviso, self._sized_only = None, False
 
     def saved(self) -> SavedSession:
         """What to return to should the next pass, which stores nothing then, be unwanted."""
         return SavedSession(self.counts, None if self.store is None else self.store.tag_BN)
 
     def return_to(self, saved: SavedSession) -> None:
-        """Forget what has happened since; what was executed for nothing is `wasted`."""
-        self.wasted += self.counts.forwards - saved.counts.forwards
+        """Forget what has happened since."""
         self._account.counts, self.features = saved.counts, None
         if saved.tag_BN is None:
             self.store = None
         elif self.store is not None:
             self.store.tag_BN = saved.tag_BN
+
+    @contextmanager
+    def recorded(self, tag_BN: Tensor | None, proviso: Tensor | None) -> Iterator[None]:
+        """Run a pass over a store with these tags, and forget it but for the keys and values.
+
+        What it stores hangs on `proviso`, if there is one (see `only_if`).
+
+        Raises:
+            NotRecordableError: the pass keeps something in memory that it makes.
+        """
+        kept, reads, store, saved = self.kept, self.reads, self.store, self.saved()
+        before, self.proviso = (self.proviso, self._sized_only), proviso
+        self.kept, self.reads, self._sized_only = Kept(), None, True
+        if store is not None and tag_BN is not None:
+            store.tag_BN = tag_BN
+        try:
+            yield
+            if self.features is not None or self.store is not store:
+                raise NotRecordableError("the pass makes room for what later passes read")
+        finally:
+            self.return_to(saved)
+            self.kept, self.reads = kept, reads
+            self.proviso, self._sized_only = before
+
+    def repeated(self, counts: Counts, tag_BN: Tensor | None) -> None:
+        """Account for a recorded pass, which has stored keys and values by itself."""
+        self._account.counts = self.counts.with_more(counts)
+        if self.store is not None and tag_BN is not None:
+            self.store.tag_BN = tag_BN
+            self.store.changes += 1
 
     def follow(self, layout: Layout) -> None:
         """Keep what is stored for positions that stay where they are; layers start afresh."""
@@ -355,7 +394,7 @@ class Session:
 
     def _kept_BQ(self, commit_BQ: Tensor) -> Tensor:
         """What is stored of a pass that may be unwanted."""
-        return commit_BQ if self._proviso is None else commit_BQ & self._proviso
+        return commit_BQ if self.proviso is None else commit_BQ & self.proviso
 
     def _masks(self, plan: Plan, canvas: Canvas) -> tuple[Tensor | None, Tensor | None]:
         """What fed positions see of the store and of each other."""

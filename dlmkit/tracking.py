@@ -23,14 +23,23 @@ from dlmkit.view import BlockSpan, View, whole_region, window
 __all__ = ["Look", "Tracker"]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Look:
-    """A canvas after a step, where its rows are taken to be, and flags that say if they are."""
+    """A canvas after a step, where its rows are taken to be, and marks that say if they are.
+
+    The marks are those of `Flags`.
+    """
 
     canvas: Canvas
     place: Place
     held_B: Tensor | None
-    flags: Flags
+    moved_B: Tensor | None
+    left_B: Tensor
+    stuck_B: Tensor | None
+
+    def flags(self) -> Flags:
+        """Send the marks to the host."""
+        return Flags(self.moved_B, self.left_B, self.stuck_B)
 
 
 @attrs.define(eq=False)
@@ -57,23 +66,23 @@ class Tracker:
     def next(self, step: int, memory: Mapping[int, Mapping[str, Tensor]]) -> View | None:
         """Describe the step that is about to run; None where nothing is left to decide."""
         look = self.look()
-        seen = look.flags.read()
+        seen = look.flags().read()
         return self.arrive(look, seen, step, memory) if seen.left else None
 
     def look(self, held_B: Tensor | None = None, stuck_B: Tensor | None = None) -> Look:
         """Look where the rows are after a step, which made no progress in `stuck_B`.
 
-        Rows that keep their block until it is filled are taken to be still there; flags say whether
-        they are.  Rows in `held_B` stay where they are though nothing may be masked there.
+        Rows that keep their block until it is filled are taken to be still there; the marks
+        say whether they are.  Rows in `held_B` stay though nothing may be masked there.
         """
         canvas, before = self.canvas.snapshot(), self.place
         stayed = before.stayed(canvas) if before is not None and self._keeps() else None
         if stayed is not None:
             left_B = (canvas.masked_BN & canvas.undone_B1).any(dim=1)
-            return Look(canvas, stayed[0], held_B, Flags(stayed[1], left_B, stuck_B))
+            return Look(canvas, stayed[0], held_B, stayed[1], left_B, stuck_B)
         place = self._moved(canvas, before, held_B)
         left_B = place.open_B if held_B is None else place.open_B | held_B
-        return Look(canvas, place, held_B, Flags(None, left_B, stuck_B))
+        return Look(canvas, place, held_B, None, left_B, stuck_B)
 
     def arrive(
         self, look: Look, seen: Seen, step: int, memory: Mapping[int, Mapping[str, Tensor]]

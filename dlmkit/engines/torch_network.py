@@ -46,6 +46,7 @@ class TorchNetwork:
             info,
             capabilities=info.capabilities | abilities,
             latent_dim=decoder.arch.hidden if "latents" in abilities else 0,
+            recordable=not compiled,
         )
         self._trunk = torch.compile(decoder, dynamic=True) if compiled else decoder
         self._head = torch.compile(decoder.head, dynamic=True) if compiled else decoder.head

@@ -20,6 +20,7 @@ from torch import Tensor
 from dlmkit.bounds import above, at_least, at_most, not_empty
 from dlmkit.canvas import Canvas
 from dlmkit.component import option
+from dlmkit.constants import constant
 from dlmkit.errors import RequestError
 from dlmkit.need import Need
 from dlmkit.prediction import Prediction
@@ -80,7 +81,7 @@ class DelimiterBlocks(ForeseeingBlocks):
         block, pack = view.block, prediction.pack
         region_B = view.canvas.length_B - view.canvas.start_B
         seen_B = block.start_B + (self.share * region_B.double()).floor().long()
-        ids = torch.tensor(self.delimiters, device=view.positions_BP.device)
+        ids = constant(self.delimiters, view.positions_BP.device)
         found_BP = torch.isin(pack.top_ids_BPK[..., 0], ids) & view.in_block_BP
         found_BP = found_BP & (view.positions_BP < seen_B[:, None])
         sure_BP = torch.where(found_BP, pack.top_logp_BPK[..., 0].exp(), -1.0)
@@ -133,7 +134,7 @@ class PolicyBlocks(ForeseeingBlocks):
 
     def end(self, prediction: Prediction, view: View) -> Tensor:
         """The size that the policy rates best."""
-        sizes = torch.tensor(sorted(self.sizes), device=view.positions_BP.device)
+        sizes = constant(tuple(sorted(self.sizes)), view.positions_BP.device)
         if self.weights is None or prediction.pack.entropy_BP is None:
             return view.block.start_B + sizes[0]
         entropy_BP = torch.where(view.in_block_BP, prediction.pack.entropy_BP, 0.0).float()

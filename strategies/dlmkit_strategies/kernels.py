@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dlmkit.constants import constant
 from dlmkit.network import NetworkInfo
 
 __all__ = ["ends_text", "first_allowed", "rank", "top_n"]
@@ -45,6 +46,4 @@ def first_allowed(ids_BPK: Tensor, banned: int | None) -> Tensor:
 
 def ends_text(tokens_BP: Tensor, info: NetworkInfo) -> Tensor:
     """Where a token ends the text or the turn, bool."""
-    return torch.isin(
-        tokens_BP, torch.tensor((*info.eos_ids, *info.eot_ids), device=tokens_BP.device)
-    )
+    return torch.isin(tokens_BP, constant((*info.eos_ids, *info.eot_ids), tokens_BP.device))

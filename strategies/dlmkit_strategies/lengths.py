@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dlmkit.bounds import at_least, at_most
 from dlmkit.component import StateField, option
+from dlmkit.constants import constant
 from dlmkit.need import Need
 from dlmkit.outcome import Outcome
 from dlmkit.prediction import Prediction
@@ -48,7 +49,7 @@ class EndOfTextCut(LengthController):
         canvas, tokens_BP = view.canvas, view.proposal.tokens_BP
         eos = view.info.eos_ids if self.tokens in ("eos", "both") else ()
         eot = view.info.eot_ids if self.tokens in ("eot", "both") else ()
-        ends = torch.tensor((*eos, *eot), dtype=torch.int64, device=tokens_BP.device)
+        ends = constant((*eos, *eot), tokens_BP.device, torch.int64)
         given_BN = canvas.given_BN & canvas.inside_BN
         given_B1 = torch.where(given_BN, canvas.columns_N, -1).amax(dim=1, keepdim=True)
         sure_BP = prediction.logp_of(tokens_BP).exp()
@@ -110,7 +111,7 @@ class Daedal(LengthController):
 
     def _end_B(self, prediction: Prediction, view: View) -> Tensor:
         """The end confidence, `end_B` in [0, 1]."""
-        ends = torch.tensor(view.info.eos_ids, dtype=torch.int64, device=view.positions_BP.device)
+        ends = constant(view.info.eos_ids, view.positions_BP.device, torch.int64)
         pack = prediction.pack
         ending_BP = torch.isin(pack.top_ids_BPK[..., 0], ends) & _predicted(view)
         later_BP = ending_BP.flip(1).cumsum(dim=1).flip(1)

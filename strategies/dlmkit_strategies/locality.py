@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dlmkit.bounds import at_least, at_most
 from dlmkit.component import option
+from dlmkit.constants import constant
 from dlmkit.roles import TransferRule
 from dlmkit.view import View
 from dlmkit_strategies.kernels import top_n
@@ -125,7 +126,7 @@ class Dilated(TransferRule):
 
     def select(self, confidence_BP: Tensor, view: View) -> Tensor:
         """Sure positions on this step's grid, at the end everything, and the best one."""
-        strides = torch.tensor(self.strides(view.block.width), device=confidence_BP.device)
+        strides = constant(tuple(self.strides(view.block.width)), confidence_BP.device)
         step_B = view.block_step_B.clamp_max(len(strides) - 1)
         offset_BP = view.positions_BP - view.block.start_B[:, None]
         on_grid_BP = offset_BP % strides[step_B][:, None] == 0

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dlmkit.bounds import above, at_least, at_most
 from dlmkit.component import option
+from dlmkit.constants import constant
 from dlmkit.roles import LogitsTransform
 from dlmkit.schedules import Schedule, value_at
 from dlmkit.view import View
@@ -38,7 +39,7 @@ class Suppress(LogitsTransform):
         """Set the forbidden logits to minus infinity."""
         eos = view.info.eos_ids if self.tokens in ("eos", "both") else ()
         eot = view.info.eot_ids if self.tokens in ("eot", "both") else ()
-        banned = torch.tensor((*eos, *eot), dtype=torch.int64, device=logits_BPV.device)
+        banned = constant((*eos, *eot), logits_BPV.device, torch.int64)
         ids_V = torch.arange(logits_BPV.shape[-1], device=logits_BPV.device)
         return logits_BPV.masked_fill(torch.isin(ids_V, banned), -torch.inf)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dlmkit.bounds import not_empty
 from dlmkit.component import option
+from dlmkit.constants import constant
 from dlmkit.prediction import Prediction
 from dlmkit.roles import ConfidenceScorer
 from dlmkit.view import View
@@ -69,7 +70,7 @@ class GivenOrder(PositionOrder):
         """Minus the place in the order."""
         offset_BP = positions_BP - view.canvas.start_B[:, None]
         places = torch.arange(len(self.offsets), device=positions_BP.device)
-        order = torch.tensor(self.offsets, device=positions_BP.device)
+        order = constant(self.offsets, positions_BP.device)
         found_BPK = offset_BP[..., None] == order
         named_BP = torch.where(found_BPK, places, len(self.offsets)).amin(dim=-1)
         missing_BP = named_BP == len(self.offsets)

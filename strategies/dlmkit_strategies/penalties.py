@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dlmkit.bounds import above, at_least, at_most, below
 from dlmkit.component import option
+from dlmkit.constants import constant
 from dlmkit.roles import LogitsTransform
 from dlmkit.view import View
 
@@ -40,7 +41,7 @@ class EndPenalty(LogitsTransform):
         """Add the penalty of this step."""
         eos = view.info.eos_ids if self.tokens in ("eos", "both") else ()
         eot = view.info.eot_ids if self.tokens in ("eot", "both") else ()
-        ends = torch.tensor((*eos, *eot), dtype=torch.int64, device=logits_BPV.device)
+        ends = constant((*eos, *eot), logits_BPV.device, torch.int64)
         time = 1 - (1 - self.eps) * min(view.step / self.steps, 1.0)
         penalty = self.strength * log(1 - time + self.eps)
         ids_V = torch.arange(logits_BPV.shape[-1], device=logits_BPV.device)

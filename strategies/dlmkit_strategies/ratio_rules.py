@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dlmkit.bounds import above, at_least
 from dlmkit.component import StateField, option
+from dlmkit.constants import constant
 from dlmkit.need import Need
 from dlmkit.outcome import Outcome
 from dlmkit.prediction import Prediction
@@ -38,7 +39,7 @@ _SHARE: dict[Curve, Callable[[float], float]] = {
 def _masks_left(curve: Curve, steps: int, view: View) -> Tensor:
     """Masks of the block that may be left after this step, floor(masks x share), `left_B`."""
     shares = [_SHARE[curve]((step + 1) / steps) for step in range(steps - 1)] + [0.0]
-    share = torch.tensor(shares, dtype=torch.float64, device=view.block_step_B.device)
+    share = constant(tuple(shares), view.block_step_B.device, torch.float64)
     return (view.block_masks_B * share[view.block_step_B.clamp_max(steps - 1)]).long()
 
 

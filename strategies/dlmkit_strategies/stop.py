@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dlmkit.component import option
+from dlmkit.constants import constant
 from dlmkit.roles import StopRule
 from dlmkit.view import View
 from dlmkit_strategies.kernels import ends_text
@@ -47,7 +48,7 @@ class EndOfText(StopRule):
     def _ends_BN(self, view: View) -> Tensor:
         if not self.ids:
             return ends_text(view.tokens_BN, view.info)
-        ids = torch.tensor(self.ids, device=view.tokens_BN.device)
+        ids = constant(self.ids, view.tokens_BN.device)
         return torch.isin(view.tokens_BN, ids)
 
     def _busy_B(self, view: View) -> Tensor:

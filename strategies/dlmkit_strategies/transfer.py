@@ -5,6 +5,8 @@ Legend: B rows, P window positions.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import attrs
 import torch
 from torch import Tensor
@@ -125,12 +127,15 @@ class OnTimeGrid(TransferRule):
     def share_B(self, view: View) -> Tensor:
         """Each row's share of masks to decide in this step: 1 - s/t, and 1 in the last one."""
         step_B = view.block_step_B.clamp_max(self.steps - 1)
-        time = torch.linspace(
-            1, self.eps, self.steps + 1, dtype=torch.float32, device=step_B.device
-        )
-        share = 1 - time[1:] / time[:-1]
-        share[-1] = 1
-        return share[step_B]
+        return _time_shares(self.steps, self.eps, step_B.device)[step_B]
+
+
+@lru_cache(maxsize=16)
+def _time_shares(steps: int, eps: float, device: torch.device) -> Tensor:
+    time = torch.linspace(1, eps, steps + 1, dtype=torch.float32, device=device)
+    share = 1 - time[1:] / time[:-1]
+    share[-1] = 1
+    return share
 
 
 @attrs.frozen

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import attrs
 import pytest
 import torch
@@ -23,26 +21,7 @@ from dlmkit_strategies.blocks import FixedBlocks
 from dlmkit_strategies.confidence import Probability
 from dlmkit_strategies.sample import Greedy
 from dlmkit_strategies.transfer import TopK
-from tests.core.toy_presets import short, toys_for
-
-PRESETS = (
-    *("adablock", "credit", "dkv-greedy", "dllm-cache", "eb-sampler", "elastic-cache"),
-    *("fast-dllm", "fast-dllm-dual", "fast-dllm-prefix", "klass", "llada", "llada-cfg"),
-    *("llada-sampling", "llada2-edit", "prophet", "rcr", "saber", "sdar", "soft-mask"),
-    *("sparse-dllm", "vicinity-refresh", "wino"),
-)
-"""Fixed and free numbers of steps, each kind of cache, memories, exits, revisers, noise."""
-PROMPTS = [[3, 1, 4, 2], [2, 5, 6, 7, 1, 3], [9]]
-STEPS = 24
-
-
-def decoded(document, *, ahead, rows=3, steps=STEPS):
-    """The canvas, its first records, and the session."""
-    network = toys_for(document)["main"]
-    canvas = Canvas.create(PROMPTS[:rows], document.gen_length, network.info.mask_id)
-    session = Session(network, checked=False, runs_ahead=ahead)
-    records = document.pipeline.steps(Context({"main": session}), canvas)
-    return canvas, list(islice(records, steps)), session
+from tests.core.toy_presets import PRESETS, PROMPTS, decoded, differences, short, toys_for
 
 
 @pytest.mark.parametrize("rows", [1, 3])
@@ -50,26 +29,14 @@ def decoded(document, *, ahead, rows=3, steps=STEPS):
 def test_records_are_those_of_a_loop_that_waits(preset, rows):
     """What was begun in vain is undone, not counted, and leaves nothing in the store."""
     document = short(preset)
-    waiting, before, counted = decoded(document, ahead=False, rows=rows)
-    running, after, session = decoded(document, ahead=True, rows=rows)
-    assert len(before) == len(after)
-    for expected, found in zip(before, after, strict=True):
-        assert (expected.step, expected.counts) == (found.step, found.counts)
-        for name in ("before_BN", "after_BN", "positions_BP", "proposals_BP", "confidence_BP"):
-            assert torch.equal(getattr(expected, name), getattr(found, name)), name
-        assert torch.equal(expected.live_B, found.live_B)
-        assert torch.equal(expected.block.index_B, found.block.index_B)
-    assert torch.equal(waiting.tokens_BN, running.tokens_BN)
-    assert torch.equal(waiting.commit_step_BN, running.commit_step_BN)
-    assert counted.counts == session.counts
-    if counted.store is not None:
-        assert torch.equal(counted.store.tag_BN, session.store.tag_BN)
+    waiting = decoded(document, rows=rows, runs_ahead=False)
+    assert not differences(waiting, decoded(document, rows=rows, runs_ahead=True))
 
 
 @pytest.mark.parametrize(("preset", "wasted"), [("llada", 0), ("fast-dllm-dual", 2), ("rcr", 1)])
 def test_a_pass_is_wasted_where_nobody_could_know(preset, wasted):
     """None where the number of steps is fixed, one for each block, or one for each decode."""
-    assert wasted == decoded(short(preset), ahead=True, rows=1, steps=None)[2].wasted
+    assert wasted == decoded(short(preset), runs_ahead=True, rows=1, steps=None)[2].wasted
 
 
 def test_the_flags_of_a_step_are_read_after_the_next_has_begun():
