@@ -37,7 +37,8 @@ class NetworkInfo:
     `capabilities` names optional abilities: `logits` of whole distributions; `attention-taps`,
     what attention saw (`Need.taps`); `layer-steps`, passes that compute other positions in each
     layer; `mixed-inputs`, feeding mixtures of tokens; `latents`, refining latent states of
-    `latent_dim` numbers; `noise-level`, predictions that hang on the noise level of a row.
+    `latent_dim` numbers, which begin as noise of standard deviation `latent_scale`; `noise-level`,
+    predictions that hang on the noise level of a row.
     `prompt_ids` are the numbers of prompt tokens, embeddings that may be fed and are never
     predicted.  `cache_slots` is the fixed room of a network that writes into its cache (see
     `dlmkit.in_place`); None: it reads the cache only.  `own_threads` says that passes run on
@@ -64,6 +65,7 @@ class NetworkInfo:
     capabilities: frozenset[str] = frozenset({"logits"})
     prompt_ids: tuple[int, ...] = ()
     latent_dim: int = 0
+    latent_scale: float = 1.0
     cache_slots: int | None = None
     own_threads: bool = False
     recordable: bool = False

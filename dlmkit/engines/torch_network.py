@@ -18,7 +18,6 @@ from dlmkit.models.attention_tap import AttentionTap
 from dlmkit.models.decoder import Decoder
 from dlmkit.models.free_memory import is_out_of_memory
 from dlmkit.models.layerwise import run_layers
-from dlmkit.models.looped import LoopedDecoder
 from dlmkit.network import KeyValues, NetworkInfo, NetworkInputs, NetworkOutput
 from dlmkit.prediction import ScorePack, score_pack
 
@@ -46,6 +45,7 @@ class TorchNetwork:
             info,
             capabilities=info.capabilities | abilities,
             latent_dim=decoder.arch.hidden if "latents" in abilities else 0,
+            latent_scale=decoder.latent_scale,
             recordable=not compiled,
         )
         self._trunk = torch.compile(decoder, dynamic=True) if compiled else decoder
@@ -112,7 +112,6 @@ class TorchNetwork:
         )
 
     def _refined(self, inputs: NetworkInputs, latents: Latents, need: Need) -> NetworkOutput:
-        assert isinstance(self.decoder, LoopedDecoder)  # noqa: S101 - it offers `latents`
         past = inputs.past
         hidden_BQD, after, keys_YBGQE, values_YBGQE = self.decoder.refine(
             inputs.ids_BQ,

@@ -8,11 +8,12 @@ Y layers, G key/value heads, E head dimension.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 import attrs
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that every torch reader knows
 
 from dlmkit.latents import Latents
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from dlmkit.models.attend import Pair
     from dlmkit.models.rotary import Angles
 
-__all__ = ["LoopedArch", "LoopedDecoder"]
+__all__ = ["LoopedArch", "LoopedDecoder", "LoopedModule"]
 
 
 @attrs.frozen(kw_only=True)
@@ -42,11 +43,11 @@ class LoopedArch(ArchSpec):
     depth: int
 
 
-class LoopedDecoder(TextModule):
+class LoopedModule(TextModule):
     """A prelude turns tokens into a condition, a core refines a latent state, a coda reads that.
 
-    Each recurrence adds the condition to the state through a linear map of both.  Keys and values
-    of the core are those of the last recurrence: all recurrences share one place in the store, as
+    Each recurrence adds the condition to the state through a map of both.  Keys and values of the
+    core are those of the last recurrence: all recurrences share one place in the store, as
     published.  So no cache is exact here: what is stored is read in every recurrence.
     """
 
@@ -56,10 +57,30 @@ class LoopedDecoder(TextModule):
         super().__init__(arch)
         self.prelude, self.core_end = arch.prelude, arch.layers - arch.coda
         self.depth = arch.depth
-        self.model = Backbone(arch)
-        self.adapter = Linear(2 * arch.hidden, arch.hidden, bias=False)
-        self.core_norm = RMSNorm(arch.hidden, arch.norm_eps)
-        self.lm_head = None if arch.tied_head else Linear(arch.hidden, arch.vocab_rows, bias=False)
+
+    @abstractmethod
+    def embedded(self, ids_BQ: Tensor) -> Tensor:
+        """What the prelude is fed, `x_BQD`."""
+
+    @abstractmethod
+    def angles(self, positions_BQ: Tensor, dtype: torch.dtype) -> Angles:
+        """What queries and keys are rotated by."""
+
+    @abstractmethod
+    def layer(self, index: int) -> nn.Module:
+        """A layer, counted from the first of the prelude to the last of the coda."""
+
+    @abstractmethod
+    def joined(self, state_BQD: Tensor, condition_BQD: Tensor) -> Tensor:
+        """What a recurrence feeds to the core."""
+
+    @abstractmethod
+    def settled(self, x_BQD: Tensor) -> Tensor:
+        """The new state, of what the core gave."""
+
+    @abstractmethod
+    def opened(self, state_BQD: Tensor) -> Tensor:
+        """What the coda is fed."""
 
     def forward(
         self,
@@ -70,7 +91,7 @@ class LoopedDecoder(TextModule):
         past_v_YBGCE: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Refine states of zero as often as the network is deep."""
-        zero_BQD = self.model.embed_tokens.weight.new_zeros(*ids_BQ.shape, self.arch.hidden)
+        zero_BQD = torch.zeros_like(self.embedded(ids_BQ))
         zero = Latents(
             state_BND=zero_BQD,
             condition_BND=zero_BQD,
@@ -92,26 +113,22 @@ class LoopedDecoder(TextModule):
         past_v_YBGCE: Tensor | None = None,
     ) -> tuple[Tensor, Latents, Tensor, Tensor]:
         """Refine the fed positions' states; also return what `forward` does."""
-        x_BQD: Tensor = self.model.embed_tokens(ids_BQ)
-        angles = self.model.rotary(positions_BQ, x_BQD.dtype)
+        x_BQD = self.embedded(ids_BQ)
+        angles = self.angles(positions_BQ, x_BQD.dtype)
         past = past_k_YBGCE, past_v_YBGCE
         fresh: dict[int, Pair] = {}
         new_BQD = self._layers(range(self.prelude), x_BQD, angles, mask_B1QK, past, fresh)
         condition_BQD = torch.lerp(new_BQD, latents.condition_BND, latents.kept_BN[..., None])
         state_BQD, core = latents.state_BND, range(self.prelude, self.core_end)
         for _ in range(latents.recurrences):
-            x_BQD = self.adapter(torch.cat((state_BQD, condition_BQD), dim=-1))
-            state_BQD = self.core_norm(self._layers(core, x_BQD, angles, mask_B1QK, past, fresh))
+            x_BQD = self.joined(state_BQD, condition_BQD)
+            state_BQD = self.settled(self._layers(core, x_BQD, angles, mask_B1QK, past, fresh))
         coda = range(self.core_end, self.arch.layers)
-        hidden_BQD = self._layers(coda, state_BQD, angles, mask_B1QK, past, fresh)
+        read_BQD = self.opened(state_BQD)
+        hidden_BQD = self._layers(coda, read_BQD, angles, mask_B1QK, past, fresh)
         after = attrs.evolve(latents, state_BND=state_BQD, condition_BND=condition_BQD)
         keys, values = zip(*(fresh[index] for index in range(self.arch.layers)), strict=True)
         return hidden_BQD, after, torch.stack(keys), torch.stack(values)
-
-    def head(self, hidden_BSD: Tensor) -> Tensor:
-        """Logits of the given rows of `forward`'s first result."""
-        weight_VD = self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
-        return F.linear(self.model.norm(hidden_BSD), weight_VD)
 
     def _layers(
         self,
@@ -125,6 +142,50 @@ class LoopedDecoder(TextModule):
         """Run some layers; their keys and values replace those of the recurrence before."""
         for index in which:
             own = of_layer(*past, index)
-            x_BQD, k_BGQE, v_BGQE = self.model.layers[index](x_BQD, angles, mask_B1QK, own)
+            x_BQD, k_BGQE, v_BGQE = self.layer(index)(x_BQD, angles, mask_B1QK, own)
             fresh[index] = (k_BGQE, v_BGQE)
         return x_BQD
+
+
+class LoopedDecoder(LoopedModule):
+    """The looped transformer of the shared decoder's layers; the state is normalised each time."""
+
+    def __init__(self, arch: LoopedArch) -> None:
+        super().__init__(arch)
+        self.model = Backbone(arch)
+        self.adapter = Linear(2 * arch.hidden, arch.hidden, bias=False)
+        self.core_norm = RMSNorm(arch.hidden, arch.norm_eps)
+        self.lm_head = None if arch.tied_head else Linear(arch.hidden, arch.vocab_rows, bias=False)
+
+    def embedded(self, ids_BQ: Tensor) -> Tensor:
+        """The embeddings."""
+        x_BQD: Tensor = self.model.embed_tokens(ids_BQ)
+        return x_BQD
+
+    def angles(self, positions_BQ: Tensor, dtype: torch.dtype) -> Angles:
+        """Those of the backbone."""
+        angles: Angles = self.model.rotary(positions_BQ, dtype)
+        return angles
+
+    def layer(self, index: int) -> nn.Module:
+        """One of the backbone's layers."""
+        return self.model.layers[index]
+
+    def joined(self, state_BQD: Tensor, condition_BQD: Tensor) -> Tensor:
+        """A linear map of both."""
+        x_BQD: Tensor = self.adapter(torch.cat((state_BQD, condition_BQD), dim=-1))
+        return x_BQD
+
+    def settled(self, x_BQD: Tensor) -> Tensor:
+        """Normalised."""
+        state_BQD: Tensor = self.core_norm(x_BQD)
+        return state_BQD
+
+    def opened(self, state_BQD: Tensor) -> Tensor:
+        """The state itself."""
+        return state_BQD
+
+    def head(self, hidden_BSD: Tensor) -> Tensor:
+        """Logits of the given rows of `forward`'s first result."""
+        weight_VD = self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
+        return F.linear(self.model.norm(hidden_BSD), weight_VD)

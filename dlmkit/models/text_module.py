@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from dlmkit.latents import Latents
     from dlmkit.models.arch import ArchSpec
 
 __all__ = ["TextModule"]
@@ -29,6 +30,8 @@ class TextModule(nn.Module):
     """
 
     abilities: ClassVar[frozenset[str]] = frozenset()
+    latent_scale: float = 1.0
+    """Standard deviation of the states that it was trained to begin with."""
 
     def __init__(self, arch: ArchSpec) -> None:
         super().__init__()
@@ -51,6 +54,18 @@ class TextModule(nn.Module):
 
     def embed(self, ids: Tensor) -> Tensor:
         """The embeddings of tokens, in one more dimension; only with the ability `mixed-inputs`."""
+        raise NotImplementedError
+
+    def refine(
+        self,
+        ids_BQ: Tensor,
+        positions_BQ: Tensor,
+        latents: Latents,
+        mask_B1QK: Tensor | None = None,
+        past_k_YBGCE: Tensor | None = None,
+        past_v_YBGCE: Tensor | None = None,
+    ) -> tuple[Tensor, Latents, Tensor, Tensor]:
+        """The call with latent states, which are refined; only with the ability `latents`."""
         raise NotImplementedError
 
     @abstractmethod

@@ -19,6 +19,7 @@ from dlmkit_strategies.families import FAMILIES, Bd3Lm, Llada, Looped, Sedd
 from tests.engines.calls import feed
 from tests.export.compiled import make, network, opened
 from tests.models.checkpoints import loaded
+from tests.models.huginn_model import write_huginn_model
 from tests.models.looped_model import write_looped_model
 
 CLOSE = {"atol": 3e-4, "rtol": 1e-4}
@@ -100,9 +101,10 @@ def test_the_decomposed_form_is_the_same_for_other_families(name):
     compare(name, 20)
 
 
-def test_looped_networks_run_at_full_depth(tmp_path):
+@pytest.mark.parametrize("write", [write_looped_model, write_huginn_model])
+def test_looped_networks_run_at_full_depth(write, tmp_path):
     """The core is unrolled; latents cannot be handed over."""
-    checkpoint = str(write_looped_model(tmp_path))
+    checkpoint = str(write(tmp_path))
     make_bundle(checkpoint, tmp_path / "bundle", ExportOptions(), LoadOptions(dtype="float32"))
     reference, compiled = load_model(checkpoint, dtype="float32"), opened(tmp_path / "bundle")
     assert "latents" in reference.network.info.capabilities - compiled.network.info.capabilities

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import attrs
 import torch
@@ -33,12 +33,15 @@ class RecurrentDepth(Procedure):
     """Go on to the next tokens before the last ones have been computed to their full depth.
 
     The prompt is read at full depth.  Then every pass refines the latent states of a *wavefront*
-    by some recurrences, guesses each next token again (its best), adds positions at the front, and
-    freezes those at the back whose states have converged: relative change below `tolerance`, or
-    full depth.  Frozen tokens never change.  Keys and values of frozen positions are those of
-    their last pass.  With `wave: 1` and `recurrences` = `depth` that is greedy decoding.
-    Source: Geiping et al. (arXiv:2510.14961), `generate_diffusion_style`, which waits for
-    convergence without end and can draw tokens.
+    by some recurrences, guesses each next token again, adds positions at the front, and freezes
+    those at the back that `freeze` finds converged, or that have had `patience` recurrences.
+    Frozen tokens never change.  Keys and values of frozen positions are those of their last pass.
+    With `wave: 1` and `recurrences` = `depth` that is greedy decoding, or sampling.
+
+    `latent-diff`: the relative change of a state is below `tolerance`; `latent-acceleration`: that
+    change less the one before is; `token-stability`: the guess has stayed as it was in more than
+    `depth` / `recurrences` passes, in all; `fixed`: nothing is, so each waits for its `patience`.
+    Source: Geiping et al. (arXiv:2510.14961), `generate_diffusion_style`, which has no `patience`.
     """
 
     name = "recurrent-depth"
@@ -46,8 +49,12 @@ class RecurrentDepth(Procedure):
 
     model: str = option("main", doc="name of the network in `models`")
     recurrences: int = option(4, doc="recurrences in each pass", check=at_least(1))
-    depth: int = option(
-        32, doc="recurrences of the prompt, and after which a position is final", check=at_least(1)
+    depth: int = option(32, doc="recurrences of the prompt", check=at_least(1))
+    freeze: Literal["latent-diff", "latent-acceleration", "token-stability", "fixed"] = option(
+        "latent-diff", doc="when a position has converged"
+    )
+    patience: int | None = option(
+        None, doc="recurrences after which a position is final; absent: `depth`", check=at_least(1)
     )
     headway: int = option(1, doc="positions added in each pass", check=at_least(1))
     wave: int = option(128, doc="positions refined at a time, at most", check=at_least(1))
@@ -66,7 +73,10 @@ class RecurrentDepth(Procedure):
         doc="share of random states mixed in before a pass, divided by 1 + recurrences so far",
         check=(at_least(0), at_most(1)),
     )
-    scale: float = option(1.0, doc="standard deviation of first states", check=at_least(0))
+    scale: float = option(1.0, doc="size of random states, by that of training", check=at_least(0))
+    temperature: float = option(
+        0.0, doc="divides logits before guesses are drawn; 0: the best tokens", check=at_least(0)
+    )
 
     def home(self) -> str:
         """The only model there is."""
@@ -81,7 +91,14 @@ class RecurrentDepth(Procedure):
         """
         _refuse_infilling(canvas)
         session, width = context.session(self.model), min(self.wave, canvas.region_width)
-        found = Wavefront.begin(canvas, session, width=width, scale=self.scale, seed=context.seed)
+        found = Wavefront.begin(
+            canvas,
+            session,
+            width=width,
+            scale=self.scale,
+            temperature=self.temperature,
+            seed=context.seed,
+        )
         for step in count():
             live_B = (canvas.masked_BN & canvas.undone_B1).any(dim=1)
             if not bool(live_B.any()):
@@ -100,20 +117,37 @@ class RecurrentDepth(Procedure):
     def _read_prompt(self, found: Wavefront, canvas: Canvas, live_B: Tensor) -> Pass:
         """Refine the prompt to full depth; all of it is final."""
         positions_B1 = canvas.start_B[:, None] - 1
-        probability_B1 = found.refine(canvas, live_B, positions_B1, self.depth, 0.0)
+        probability_B1 = found.refine(canvas, live_B, positions_B1, self.depth, 0.0, 0)
         return Pass(positions_B1, probability_B1, live_B[:, None], found.size_B)
 
     def _go_on(self, found: Wavefront, canvas: Canvas, live_B: Tensor, step: int) -> Pass:
         """Refine the wavefront a little, and see what is final."""
-        before_BND, positions_BW = found.latents.state_BND, found.positions_BW(canvas)
+        positions_BW = found.positions_BW(canvas)
         inside_BW = found.inside_BW & live_B[:, None]
+        found.note_states()
         if self.noise:
             found.add_noise(canvas, positions_BW, self.noise, step)
-        probability_BW = found.refine(canvas, live_B, positions_BW, self.recurrences, self.momentum)
-        converged_BW = found.change_BW(before_BND, positions_BW) < self.tolerance
-        converged_BW = converged_BW | (found.count_BN.gather(1, positions_BW) >= self.depth)
+        probability_BW = found.refine(
+            canvas, live_B, positions_BW, self.recurrences, self.momentum, step
+        )
+        patience = self.depth if self.patience is None else self.patience
+        converged_BW = self._converged_BW(found, positions_BW)
+        converged_BW = converged_BW | (found.count_BN.gather(1, positions_BW) >= patience)
         final_BW = inside_BW & self._final_BW(converged_BW & inside_BW)
         return Pass(positions_BW, probability_BW, final_BW, final_BW.sum(dim=1))
+
+    def _converged_BW(self, found: Wavefront, positions_BW: Tensor) -> Tensor:
+        """Which positions need no more passes, by the rule."""
+        match self.freeze:
+            case "latent-diff":
+                return found.change_BW(positions_BW) < self.tolerance
+            case "latent-acceleration":
+                return found.acceleration_BW(positions_BW, self.recurrences) < self.tolerance
+            case "token-stability":
+                stable_BW = found.stable_BN.gather(1, positions_BW)
+                return stable_BW > self.depth // self.recurrences
+            case "fixed":
+                return torch.zeros_like(positions_BW, dtype=torch.bool)
 
     def _final_BW(self, converged_BW: Tensor) -> Tensor:
         """What is frozen: a run of positions from the back of the wavefront."""

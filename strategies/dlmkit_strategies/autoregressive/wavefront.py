@@ -25,15 +25,23 @@ __all__ = ["Wavefront"]
 class Wavefront:
     """What a decode holds of every position.
 
-    `tokens_BN` are the canvas with guesses where it is undecided; `count_BN` counts recurrences.
-    Each row's wavefront is `size_B` positions from `begin_B` on; what lies before it is final and
-    stored.  `width` bounds the size, and is known on the host.
+    `tokens_BN` are the canvas with guesses where it is undecided; `count_BN` counts recurrences and
+    `stable_BN` the passes in which the guess behind a position stayed as it was.  `before_BND` are
+    the states before the last pass, `earlier_BND` those before the one before.  Guesses are drawn
+    at a `temperature`; at 0 they are the best tokens.  Random states have the standard deviation
+    `spread`.  Each row's wavefront is `size_B` positions from `begin_B` on; what lies before it is
+    final and stored.  `width` bounds the size, and is known on the host.
     """
 
     session: Session
     latents: Latents
     tokens_BN: Tensor
     count_BN: Tensor
+    stable_BN: Tensor
+    before_BND: Tensor
+    earlier_BND: Tensor
+    temperature: float
+    spread: float
     begin_B: Tensor
     size_B: Tensor
     width: int
@@ -41,12 +49,20 @@ class Wavefront:
 
     @classmethod
     def begin(
-        cls, canvas: Canvas, session: Session, *, width: int, scale: float, seed: int
+        cls,
+        canvas: Canvas,
+        session: Session,
+        *,
+        width: int,
+        scale: float,
+        temperature: float,
+        seed: int,
     ) -> Self:
         """No wavefront yet: states of their own for all positions, and random tokens as guesses."""
         info, places_BN = session.info, canvas.columns_N.expand_as(canvas.tokens_BN)
         noise = Noise(seed, canvas.samples_B, 0)
-        state_BND = scale * noise.normal_BPW("latents", places_BN, info.latent_dim)
+        spread = scale * info.latent_scale
+        state_BND = spread * noise.normal_BPW("latents", places_BN, info.latent_dim)
         uniform_BN = noise.uniform_BP("guesses", places_BN)
         guess_BN = (uniform_BN * info.vocab_size).long().clamp_max(info.vocab_size - 1)
         state_BND = state_BND.to(info.dtype)
@@ -60,6 +76,11 @@ class Wavefront:
             ),
             tokens_BN=torch.where(canvas.masked_BN, guess_BN, canvas.tokens_BN),
             count_BN=torch.zeros_like(canvas.tokens_BN),
+            stable_BN=torch.zeros_like(canvas.tokens_BN),
+            before_BND=state_BND,
+            earlier_BND=state_BND,
+            temperature=temperature,
+            spread=spread,
             begin_B=torch.zeros_like(canvas.start_B),
             size_B=canvas.start_B,
             width=width,
@@ -76,11 +97,16 @@ class Wavefront:
         offset_W = torch.arange(self.width, device=self.begin_B.device)
         return (self.begin_B[:, None] + offset_W).clamp_max(canvas.tokens_BN.shape[1] - 2)
 
+    def note_states(self) -> None:
+        """Remember the states before a pass."""
+        self.before_BND, self.earlier_BND = self.latents.state_BND, self.before_BND
+
     def add_noise(self, canvas: Canvas, positions_BW: Tensor, share: float, step: int) -> None:
         """Mix random states into those of the wavefront, fewer after more recurrences."""
         state_BND = self.latents.state_BND
         noise = Noise(self.seed, canvas.samples_B, step)
-        random_BWD = noise.normal_BPW("renewal", positions_BW, state_BND.shape[-1]).to(state_BND)
+        random_BWD = noise.normal_BPW("renewal", positions_BW, state_BND.shape[-1])
+        random_BWD = (self.spread * random_BWD).to(state_BND)
         offset_BN = (canvas.columns_N - self.begin_B[:, None]).clamp(0, self.width - 1)
         index_BND = offset_BN[..., None].expand_as(state_BND)
         share_BN = (share / (1 + self.count_BN) * self._inside_BN(canvas)).to(state_BND)
@@ -88,7 +114,13 @@ class Wavefront:
         self.latents = attrs.evolve(self.latents, state_BND=mixed_BND)
 
     def refine(
-        self, canvas: Canvas, live_B: Tensor, positions_BW: Tensor, recurrences: int, kept: float
+        self,
+        canvas: Canvas,
+        live_B: Tensor,
+        positions_BW: Tensor,
+        recurrences: int,
+        kept: float,
+        step: int,
     ) -> Tensor:
         """Refine the wavefront and guess again what follows these of its positions.
 
@@ -109,14 +141,28 @@ class Wavefront:
             valid_BW,
             latents,
         )
-        self.count_BN = self.count_BN + recurrences * fed_BN
-        logits_BPV = prediction.logits_BPV
-        assert logits_BPV is not None  # noqa: S101 - asked for
-        ids_V = torch.arange(logits_BPV.shape[-1], device=logits_BPV.device)
-        law_BPV = logits_BPV.double().masked_fill(ids_V == canvas.mask_id, -torch.inf).softmax(-1)
-        guess_BW = law_BPV.argmax(dim=-1)
+        before_BN, self.count_BN = self.tokens_BN, self.count_BN + recurrences * fed_BN
+        assert prediction.logits_BPV is not None  # noqa: S101 - asked for
+        logits_BWV, noise = prediction.logits_BPV, Noise(self.seed, canvas.samples_B, step)
+        guess_BW, probability_BW = self._drawn(logits_BWV, canvas.mask_id, next_BW, noise)
         self._guess(canvas, next_BW, valid_BW, guess_BW)
-        return law_BPV.gather(-1, guess_BW[..., None])[..., 0]
+        same_BN = torch.nn.functional.pad((before_BN == self.tokens_BN)[:, 1:], (0, 1))
+        self.stable_BN = self.stable_BN + (same_BN & fed_BN & (seen_BN > 0))
+        return probability_BW
+
+    def _drawn(
+        self, logits_BWV: Tensor, mask_id: int, next_BW: Tensor, noise: Noise
+    ) -> tuple[Tensor, Tensor]:
+        """A token for each place, and its probability, float64."""
+        ids_V = torch.arange(logits_BWV.shape[-1], device=logits_BWV.device)
+        logits_BWV = logits_BWV.double().masked_fill(ids_V == mask_id, -torch.inf)
+        score_BWV = logits_BWV
+        if self.temperature:
+            logits_BWV = logits_BWV / self.temperature
+            score_BWV = logits_BWV + noise.gumbel_BPV("tokens", next_BW, logits_BWV.shape[-1])
+        guess_BW1 = score_BWV.argmax(dim=-1, keepdim=True)
+        probability_BW1 = logits_BWV.softmax(dim=-1).gather(-1, guess_BW1)
+        return guess_BW1[..., 0], probability_BW1[..., 0]
 
     def _inside_BN(self, canvas: Canvas) -> Tensor:
         offset_BN = canvas.columns_N - self.begin_B[:, None]
@@ -129,11 +175,21 @@ class Wavefront:
         tokens_BM = torch.nn.functional.pad(self.tokens_BN, (0, 1)).scatter(1, target_BW, guess_BW)
         self.tokens_BN = torch.where(canvas.masked_BN, tokens_BM[:, :columns], canvas.tokens_BN)
 
-    def change_BW(self, before_BND: Tensor, positions_BW: Tensor) -> Tensor:
-        """How far states have moved, by their own size, float64."""
-        change_BN: Tensor = (self.latents.state_BND - before_BND).double().norm(dim=-1)
+    def change_BW(self, positions_BW: Tensor) -> Tensor:
+        """How far states have moved in the last pass, by their own size, float64."""
+        return self._by_size(self.latents.state_BND - self.before_BND).gather(1, positions_BW)
+
+    def acceleration_BW(self, positions_BW: Tensor, recurrences: int) -> Tensor:
+        """How much that move differs from the one before, likewise; infinite where none was."""
+        bend_BND = self.latents.state_BND - 2 * self.before_BND + self.earlier_BND
+        once_BN = self.count_BN <= recurrences
+        bend_BN = self._by_size(bend_BND).masked_fill(once_BN, torch.inf)
+        return bend_BN.gather(1, positions_BW)
+
+    def _by_size(self, change_BND: Tensor) -> Tensor:
         size_BN: Tensor = self.latents.state_BND.double().norm(dim=-1)
-        return (change_BN / size_BN).gather(1, positions_BW)
+        change_BN: Tensor = change_BND.double().norm(dim=-1)
+        return change_BN / size_BN
 
     def move(self, canvas: Canvas, final_B: Tensor, headway: int) -> None:
         """Leave the final positions behind, and go on by so many new ones."""

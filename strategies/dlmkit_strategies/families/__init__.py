@@ -5,6 +5,7 @@ from __future__ import annotations
 from dlmkit_strategies.families.diffusion_gemma import DiffusionGemma
 from dlmkit_strategies.families.dream import Dream, DreamReasoner
 from dlmkit_strategies.families.fast_dllm_v2 import FastDllmV2
+from dlmkit_strategies.families.huginn import Huginn
 from dlmkit_strategies.families.lifted import Converted, OpenDcoder
 from dlmkit_strategies.families.llada import Llada
 from dlmkit_strategies.families.llada2 import Llada2
@@ -28,6 +29,7 @@ __all__ = [
     "DreamReasoner",
     "EfficientDlm",
     "FastDllmV2",
+    "Huginn",
     "Illada",
     "Llada",
     "Llada2",
@@ -53,6 +55,7 @@ FAMILIES = (
     DreamReasoner,
     EfficientDlm,
     FastDllmV2,
+    Huginn,
     Illada,
     Llada,
     Llada2,

@@ -1,6 +1,6 @@
 """Looped transformers, whose depth is chosen when they run; a layout of this project's own.
 
-The architecture follows Geiping et al. (arXiv:2502.05171); their releases have another layout.
+The architecture follows Geiping et al. (arXiv:2502.05171); the family `huginn` reads their release.
 """
 
 from __future__ import annotations

@@ -37,11 +37,17 @@ def texts(procedure, prompts, weights=0, first_sample=0):
 RULES = {
     "default": {},
     "slow": {"recurrences": 1, "tolerance": 0.01},
-    "disturbed": {"recurrences": 2, "noise": 0.9, "momentum": 0.6, "tolerance": 0.2},
+    "disturbed": {
+        "recurrences": 2, "noise": 0.9, "scale": 0.6, "momentum": 0.6, "tolerance": 0.2,
+    },
     "to the last": {"recurrences": 1, "contiguous": False, "tolerance": 0.2},
     "headway": {"recurrences": 2, "headway": 3, "wave": 5},
     "narrow": {"recurrences": 2, "wave": 2, "tolerance": 0.001},
-}
+    "steady": {"recurrences": 1, "freeze": "latent-acceleration", "tolerance": 0.2},
+    "stable": {"recurrences": 4, "freeze": "token-stability", "patience": 40},
+    "fixed": {"recurrences": 2, "freeze": "fixed", "headway": 2},
+    "drawn": {"recurrences": 2, "temperature": 0.7, "tolerance": 0.2},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -94,6 +100,26 @@ def test_less_depth_may_write_another_text():
     found = [texts(shallow, PROMPTS, weights) for weights in range(3)]
     full = [texts(RecurrentDepth(**SEQUENTIAL), PROMPTS, weights) for weights in range(3)]
     assert found != full
+
+
+@pytest.mark.parametrize("freeze", ["latent-diff", "latent-acceleration", "token-stability"])
+def test_converged_positions_are_not_waited_for(freeze):
+    """Each rule takes fewer passes than the patience would, and `fixed` takes just that."""
+    rules = {"depth": 8, "recurrences": 4, "patience": 80, "tolerance": 0.05, "noise": 0.0}
+    passes = {
+        rule: records_of(RecurrentDepth(**rules, freeze=rule), PROMPTS)[1].counts.forwards
+        for rule in (freeze, "fixed")
+    }
+    assert passes[freeze] < passes["fixed"]
+    assert passes["fixed"] == 1 + 80 // 4 + NEW - 2
+
+
+def test_drawn_texts_are_near_the_best_ones_where_it_is_cold():
+    """And others where it is hot."""
+    hot, cold = ({**SEQUENTIAL, "temperature": heat} for heat in (2.0, 1e-6))
+    best = texts(RecurrentDepth(**SEQUENTIAL), PROMPTS)
+    assert best == texts(RecurrentDepth(**cold), PROMPTS)
+    assert best != texts(RecurrentDepth(**hot), PROMPTS)
 
 
 @pytest.mark.parametrize("name", RULES)

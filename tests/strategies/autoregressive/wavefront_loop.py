@@ -27,22 +27,22 @@ class WavefrontLoop:
         guesses = (draws.uniform_BP("guesses", places)[0] * info.vocab_size).long().tolist()
         self.tokens = prompt + guesses[len(prompt) :]
         self.conditions = [torch.zeros_like(each) for each in self.states]
-        self.counts = [0] * (self.last + 1)
+        self.counts, self.stable = [0] * (self.last + 1), [0] * (self.last + 1)
+        self.history = [[state] for state in self.states]
         self.stored = {}
 
     def text(self):
         """Decode to the end."""
         rules, step = self.rules, 0
-        self.refine(list(range(len(self.prompt))), rules.depth, 0.0)
+        self.refine(list(range(len(self.prompt))), rules.depth, 0.0, 0)
         self.frozen = len(self.prompt)
         wave = self.longer([])
         while self.frozen < self.last:
             step += 1
-            before = {place: self.states[place] for place in wave}
             for place in wave:
                 self.disturb(place, step)
-            self.refine(wave, rules.recurrences, rules.momentum)
-            final = self.final([self.settled(place, before[place]) for place in wave])
+            self.refine(wave, rules.recurrences, rules.momentum, step)
+            final = self.final([self.settled(place) for place in wave])
             self.frozen += final
             wave = self.longer(wave[final:])
         return ended(self.tokens, len(self.prompt), self.network.info.eos_ids[0])
@@ -58,9 +58,9 @@ class WavefrontLoop:
         noise = Noise(self.seed, self.samples_B, step)
         draw = noise.normal_BPW("renewal", torch.tensor([[place]]), len(self.states[place]))[0, 0]
         share = self.rules.noise / (1 + self.counts[place])
-        self.states[place] = (1 - share) * self.states[place] + share * draw
+        self.states[place] = (1 - share) * self.states[place] + share * self.rules.scale * draw
 
-    def refine(self, wave, recurrences, momentum):
+    def refine(self, wave, recurrences, momentum, step):
         """Run the network on positions that follow all that is stored; guess what follows each."""
         before, new = range(wave[0]), len(wave)
         past = [None, None]
@@ -82,15 +82,36 @@ class WavefrontLoop:
         for number, place in enumerate(wave):
             self.states[place] = after.state_BND[0, number]
             self.conditions[place] = after.condition_BND[0, number]
-            self.counts[place] += recurrences
+            self.history[place].append(self.states[place])
             self.stored[place] = keys[:, 0, :, number], values[:, 0, :, number]
             if place + 1 > self.frozen:
-                self.tokens[place + 1] = int(logits[number].argmax())
+                token = self.guess(logits[number], place + 1, step)
+                self.stable[place] += self.counts[place] > 0 and token == self.tokens[place + 1]
+                self.tokens[place + 1] = token
+            self.counts[place] += recurrences
 
-    def settled(self, place, before):
-        """Whether a state has converged, or is at full depth."""
-        change = (self.states[place] - before).norm() / self.states[place].norm()
-        return bool(change < self.rules.tolerance) or self.counts[place] >= self.rules.depth
+    def guess(self, logits, place, step):
+        """The best token, or one that is drawn."""
+        if self.rules.temperature:
+            noise = Noise(self.seed, self.samples_B, step)
+            draws = noise.gumbel_BPV("tokens", torch.tensor([[place]]), len(logits))[0, 0]
+            logits = logits.double() / self.rules.temperature + draws
+        return int(logits.argmax())
+
+    def settled(self, place):
+        """Whether a state has converged, or has been waited for long enough."""
+        rules, states = self.rules, self.history[place]
+        patience = rules.depth if rules.patience is None else rules.patience
+        if self.counts[place] >= patience:
+            return True
+        if rules.freeze == "token-stability":
+            return self.stable[place] > rules.depth // rules.recurrences
+        move = states[-1] - states[-2]
+        if rules.freeze == "latent-acceleration" and len(states) > 2:
+            move = move - (states[-2] - states[-3])
+        elif rules.freeze != "latent-diff":
+            return False
+        return bool(move.norm() / states[-1].norm() < rules.tolerance)
 
     def final(self, settled):
         """How many positions of the wavefront are final."""
