@@ -6,15 +6,17 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import onnxruntime
 import torch
 from torch import Tensor
 
 from dlmkit.errors import EngineError
+from dlmkit_export.runtime.fixed_calls import FixedCalls, run_options
 from dlmkit_export.runtime.provider import provider_of
 
-__all__ = ["GraphRunner", "Outputs"]
+__all__ = ["GraphRunner", "Outputs", "open_session"]
 
 _ELEMENT_TYPES = {
     torch.float32: 1,
@@ -35,10 +37,11 @@ Outputs = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
 
 
 class GraphRunner:
-    """Runs a graph on given tensors; nothing is copied on the way.
+    """Runs a graph on given tensors; keys and values are not copied on the way.
 
     What lies where it lay in the run before stays bound, so every run names the same inputs.
-    Threads do not wait for each other: each binds memory of its own.
+    Threads do not wait for each other: each binds memory of its own.  On CUDA runs are ordered by
+    a stream of the runner's own, which joins PyTorch's, and sizes that come again are recorded.
     """
 
     def __init__(self, path: Path, device: torch.device, threads: int) -> None:
@@ -48,9 +51,13 @@ class GraphRunner:
             EngineError: ONNX Runtime cannot run it, or not on this device.
         """
         self.device = device
-        self._session = _open(path, device, threads)
-        self._run_options = _run_options(device)
+        cuda = device.type == "cuda"
+        self._stream = torch.cuda.Stream(device) if cuda else None  # type: ignore[no-untyped-call]
+        handle = 0 if self._stream is None else self._stream.cuda_stream
+        self._session, graphs = open_session(path, device, threads, handle)
+        self._run_options = run_options() if cuda else None
         self._bound = _Bound(self._session, device)
+        self._fixed = FixedCalls() if graphs else None
 
     def run(
         self,
@@ -68,21 +75,40 @@ class GraphRunner:
         Raises:
             EngineError: the run failed.
         """
-        bound = self._bound
-        for name, tensor in inputs.items():
-            bound.read(name, tensor)
-        for name, tensor in rooms.items():
-            bound.write(name, tensor)
-        results = bound.written(outputs, reuse=reuse)
+        call = None
+        if self._fixed is not None and reuse:
+            call = self._fixed.of(inputs, rooms, lambda fixed: self._apart(fixed, outputs, rooms))
+        if call is not None:
+            call.give(inputs)
+            self._start(call.binding, call.options)
+            return call.results
+        results = self._bound.all(inputs, outputs, rooms, reuse=reuse)
+        self._start(self._bound.binding, self._run_options)
+        return results
+
+    def _apart(
+        self, inputs: Mapping[str, Tensor], outputs: Outputs, rooms: Mapping[str, Tensor]
+    ) -> tuple[onnxruntime.IOBinding, Mapping[str, Tensor]]:
+        """A binding that stays as it is, and memory for its results."""
+        bound = _Bound(self._session, self.device)
+        return bound.binding, bound.all(inputs, outputs, rooms, reuse=False)
+
+    def _start(
+        self, binding: onnxruntime.IOBinding, options: onnxruntime.RunOptions | None
+    ) -> None:
+        current = None if self._stream is None else torch.cuda.current_stream(self.device)
+        if self._stream is not None and current is not None:
+            self._stream.wait_stream(current)
         try:
-            self._session.run_with_iobinding(bound.binding, self._run_options)
+            self._session.run_with_iobinding(binding, options)
         except Exception as error:  # its exceptions have no common base
             raise EngineError(
                 f"ONNX Runtime failed while running the network: {_reason(error)}",
                 hint="if memory is short, lower the batch size or shorten the text; else see "
                 "whether --engine torch runs it, and report the difference",
             ) from error
-        return results
+        if self._stream is not None and current is not None:
+            current.wait_stream(self._stream)
 
 
 class _Bound(threading.local):
@@ -96,15 +122,22 @@ class _Bound(threading.local):
         self._outputs: Outputs = {}
         self._results: dict[str, Tensor] = {}
 
-    def read(self, name: str, tensor: Tensor) -> None:
-        """Bind an input, if it lies elsewhere than before."""
-        self._move(self.binding.bind_input, name, tensor)
+    def all(
+        self,
+        inputs: Mapping[str, Tensor],
+        outputs: Outputs,
+        rooms: Mapping[str, Tensor],
+        *,
+        reuse: bool,
+    ) -> Mapping[str, Tensor]:
+        """Bind everything that lies elsewhere than before; return the memory of the results."""
+        for name, tensor in inputs.items():
+            self._move(self.binding.bind_input, name, tensor)
+        for name, tensor in rooms.items():
+            self._move(self.binding.bind_output, name, tensor)
+        return self._written(outputs, reuse=reuse)
 
-    def write(self, name: str, tensor: Tensor) -> None:
-        """Bind an output to given memory, if it lies elsewhere than before."""
-        self._move(self.binding.bind_output, name, tensor)
-
-    def written(self, outputs: Outputs, *, reuse: bool) -> Mapping[str, Tensor]:
+    def _written(self, outputs: Outputs, *, reuse: bool) -> Mapping[str, Tensor]:
         """Memory for the results: that of the run before, or new one."""
         if not reuse or outputs is not self._outputs:
             self._outputs = outputs
@@ -129,17 +162,25 @@ class _Bound(threading.local):
         bind(name, self._device.type, index, kind, tuple(tensor.shape), pointer)
 
 
-def _run_options(device: torch.device) -> onnxruntime.RunOptions | None:
-    """On CUDA PyTorch's stream orders the work: nobody has to wait."""
-    if device.type != "cuda":
-        return None
-    options = onnxruntime.RunOptions()
-    options.add_run_config_entry("disable_synchronize_execution_providers", "1")
-    return options
+def open_session(
+    path: Path, device: torch.device, threads: int, stream: int
+) -> tuple[onnxruntime.InferenceSession, bool]:
+    """Load a graph; return also whether runs of it may be recorded.
+
+    Raises:
+        EngineError: ONNX Runtime cannot run it, or not on this device.
+    """
+    if device.type == "cuda":
+        try:
+            return _open(path, threads, provider_of(device, stream, graphs=True)), True
+        except EngineError:  # CUDA graphs hold no graph of which a part runs on the host
+            pass
+    return _open(path, threads, provider_of(device, stream)), False
 
 
-def _open(path: Path, device: torch.device, threads: int) -> onnxruntime.InferenceSession:
-    provider, provider_options = provider_of(device)
+def _open(
+    path: Path, threads: int, provider: tuple[str, dict[str, Any]]
+) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4
@@ -147,9 +188,7 @@ def _open(path: Path, device: torch.device, threads: int) -> onnxruntime.Inferen
     for key, value in _SPIN.items():
         options.add_session_config_entry(key, value)
     try:
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=[(provider, provider_options)]
-        )
+        session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
     except Exception as error:  # its exceptions have no common base
         raise EngineError(
             f"ONNX Runtime {onnxruntime.__version__} cannot load {path.name}: {_reason(error)}",
@@ -157,9 +196,9 @@ def _open(path: Path, device: torch.device, threads: int) -> onnxruntime.Inferen
             "--dtype float32",
         ) from error
     used = session.get_providers()
-    if used[0] != provider:
+    if used[0] != provider[0]:
         raise EngineError(
-            f"ONNX Runtime would run on {used[0]} instead of {provider}",
+            f"ONNX Runtime would run on {used[0]} instead of {provider[0]}",
             hint="see `dlmkit doctor`; use --device cpu to run on the CPU on purpose",
         )
     return session

@@ -42,13 +42,14 @@ def runtime_device(wanted: str) -> torch.device:
     )
 
 
-def provider_of(device: torch.device) -> tuple[str, dict[str, Any]]:
-    """Return the provider's name and its options, on CUDA with PyTorch's stream."""
+def provider_of(
+    device: torch.device, stream: int = 0, *, graphs: bool = False
+) -> tuple[str, dict[str, Any]]:
+    """Return the provider's name and its options, on CUDA a stream, and whether it makes graphs."""
     if device.type == "cpu":
         return _PROVIDERS["cpu"], {}
-    stream = torch.cuda.current_stream(device).cuda_stream
     options = {"device_id": str(device.index or 0), "user_compute_stream": str(stream)}
-    return _PROVIDERS["cuda"], options
+    return _PROVIDERS["cuda"], options | ({"enable_cuda_graph": "1"} if graphs else {})
 
 
 def _refuse_rivals() -> None:

@@ -1,0 +1,91 @@
+"""Calls of a graph at addresses that never change, which ONNX Runtime records as CUDA graphs.
+
+A recording reads and writes where the first call did.  So each combination of sizes has memory of
+its own, into which what has changed is copied; keys and values are too large for that, and lie in
+one place for a whole decode.  `gpu_graph_annotation_id` tells recordings apart; -1 makes none.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from itertools import count
+from typing import Any
+
+import attrs
+import onnxruntime
+import torch
+from torch import Tensor
+
+__all__ = ["FixedCall", "FixedCalls", "run_options"]
+
+MOST = 16
+"""Recordings of one graph; each holds the memory of a pass, and none can be given up."""
+_SEEN = 64
+"""Combinations of sizes that are remembered because they were met once."""
+
+_NUMBERS = count()
+
+
+def run_options(recording: int = -1) -> onnxruntime.RunOptions:
+    """Options of a run on CUDA, where PyTorch's streams order the work: nobody has to wait."""
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+    options.add_run_config_entry("gpu_graph_annotation_id", str(recording))
+    return options
+
+
+@attrs.frozen(eq=False)
+class FixedCall:
+    """One recording: what it is bound to, the inputs that are copied, and the results."""
+
+    binding: Any
+    options: onnxruntime.RunOptions
+    inputs: Mapping[str, Tensor]
+    results: Mapping[str, Tensor]
+    _given: dict[str, Tensor] = attrs.field(factory=dict, init=False)
+
+    def give(self, inputs: Mapping[str, Tensor]) -> None:
+        """Copy what has changed since the call before to where the recording reads it."""
+        new = [name for name in self.inputs if self._given.get(name) is not inputs[name]]
+        if new:
+            torch._foreach_copy_(
+                [self.inputs[each] for each in new], [inputs[each] for each in new]
+            )
+        self._given.update({name: inputs[name] for name in new})
+
+
+class FixedCalls(threading.local):
+    """The recordings that one thread makes of a graph: sizes that come again have one."""
+
+    def __init__(self) -> None:
+        self._calls: dict[object, FixedCall] = {}
+        self._seen: set[object] = set()
+
+    def of(
+        self,
+        inputs: Mapping[str, Tensor],
+        rooms: Mapping[str, Tensor],
+        bind: Callable[[Mapping[str, Tensor]], tuple[Any, Mapping[str, Tensor]]],
+    ) -> FixedCall | None:
+        """The recording for inputs of these sizes; None: it is an ordinary call.
+
+        `bind` gives a binding to these inputs and the memory of the results.
+        """
+        lasting = [each for each in inputs.values() if each.is_floating_point()]
+        places = tuple(each.data_ptr() for each in (*lasting, *rooms.values()))
+        key = (tuple(each.shape for each in inputs.values()), places)
+        if key in self._calls:
+            return self._calls[key]
+        if key not in self._seen or len(self._calls) >= MOST:
+            self._seen = {key} if len(self._seen) >= _SEEN else self._seen | {key}
+            return None
+        fixed = {
+            name: each if each.is_floating_point() else each.clone()
+            for name, each in inputs.items()
+        }
+        binding, results = bind(fixed)
+        copied = {name: each for name, each in fixed.items() if not each.is_floating_point()}
+        call = FixedCall(binding, run_options(next(_NUMBERS)), copied, results)
+        self._calls[key] = call
+        return call
