@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import attrs
 import onnx
@@ -50,6 +52,35 @@ def test_a_manifest_reads_back_as_it_was_written(copy):
     assert before == (copy / MANIFEST).read_bytes()
     assert manifest == read_manifest(copy)
     check(copy)
+
+
+def test_the_manifest_describes_every_file(copy):
+    """And says what made it, of what, in which form."""
+    manifest = read_manifest(copy)
+    assert {path.name for path in copy.iterdir()} == {MANIFEST, *manifest.files}
+    assert {"weights.bin", "model.onnx", "logits.onnx", "tokenizer.json"} <= set(manifest.files)
+    fields = json.loads((copy / MANIFEST).read_text())
+    assert fields.keys() >= {"format", "contract", "buckets", "graphs", "versions", "source"}
+    assert "float32" == fields["network"]["dtype"]
+    assert {"family", "revision", "special_ids"} <= fields["source"].keys()
+
+
+_DECODE = """
+import sys
+from dlmkit import Runner, load_spec
+changes = ["gen_length=32", "models.main=" + sys.argv[1], "models.main.engine=onnxruntime"]
+runner = Runner.load(load_spec("fast-dllm-dual", changes))
+decode = runner.start(runner.encode(["2 4 6"]))
+steps = sum(1 for _ in decode)
+print(steps > 0, [name for name in sys.modules if name.startswith("dlmkit.models.decoder")])
+"""
+
+
+def test_a_bundle_runs_without_the_network_s_code_and_checkpoint(copy):
+    """In a process of its own, with nothing but the folder."""
+    command = [sys.executable, "-W", "ignore", "-c", _DECODE, str(copy)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=copy)
+    assert "True []" == done.stdout.strip()
 
 
 def test_progress_counts_the_bytes_of_all_files(copy):

@@ -56,6 +56,17 @@ def test_opset_20_spells_everything_out():
     assert [20] == [each.version for each in model.opset_import]
 
 
+def test_the_head_computes_wanted_rows_only():
+    """They are gathered before the last norm."""
+    makers = {name: node for node in graph("logits.onnx").node for name in node.output}
+    node = makers[LOGITS]
+    kinds = [node.op_type]
+    while node.op_type != "GatherElements":
+        node = makers[node.input[0]]
+        kinds.append(node.op_type)
+    assert ["MatMul", "RMSNormalization", "GatherElements"] == kinds
+
+
 def test_weights_are_stored_as_products_read_them():
     """No matrix is transposed when a graph is loaded."""
     stored = {tensor.name for tensor in graph().initializer}
