@@ -184,6 +184,12 @@ class Draft:
         nothing_BM = torch.full((rows, columns + 1), entries, device=target_BE.device)
         return nothing_BM.scatter_reduce(1, target_BE, order_BE, "amin")[:, :columns]
 
+    def leading(self, where_BE: Tensor, columns: int) -> Tensor:
+        """The chosen entries of which none before is at the same position, bool `[B, E]`."""
+        first_BE = self.first_at(where_BE, columns).gather(1, self.position_BE)
+        order_E = torch.arange(where_BE.shape[1], device=where_BE.device)
+        return where_BE & self.valid_BE & (first_BE == order_E)
+
     def trimmed(self) -> Draft:
         """Without filler that no row needs, and without nodes if nothing is left; one host read."""
         if not self.nodes:

@@ -147,6 +147,9 @@ class Play:
             yield record
         for refiner in self.procedure.refine:
             draft = refiner.refine(draft, start)
+        # A drafter that reads on behind a gap may come to what is decided already.
+        masked_BE = start.canvas.masked_BN.gather(1, draft.position_BE)
+        draft = attrs.evolve(draft, valid_BE=draft.valid_BE & masked_BE)
         if self.procedure.view.steps:
             draft = self.verifier.within(draft, start)
         return draft.trimmed()
@@ -163,10 +166,12 @@ class Play:
         ok_BE = verdict.ok_BE & evidence.rated_BE & start.live_B[:, None]
         passed_BE = self.procedure.scope.limit(draft, ok_BE)
         resolution = self.procedure.resolve.resolve(draft, passed_BE, verdict)
-        correct_BE = resolution.correct_BE & evidence.rated_BE & ~resolution.keep_BE
-        return verdict, Resolution(
-            keep_BE=resolution.keep_BE & draft.valid_BE, correct_BE=correct_BE
-        )
+        # Of alternatives at one position a single one is written.
+        columns = self.canvas.tokens_BN.shape[1]
+        keep_BE = draft.leading(resolution.keep_BE, columns)
+        settled_BE = draft.marks(keep_BE, columns).gather(1, draft.position_BE)
+        correct_BE = resolution.correct_BE & evidence.rated_BE & ~settled_BE
+        return verdict, Resolution(keep_BE=keep_BE, correct_BE=draft.leading(correct_BE, columns))
 
     def _write(self, evidence: Evidence, verdict: Verdict, resolution: Resolution) -> None:
         """Write what stands of the draft, and remember where that leaves the verifier."""

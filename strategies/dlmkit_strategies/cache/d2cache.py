@@ -22,6 +22,7 @@ from dlmkit.roles import CachePolicy
 from dlmkit.view import View
 from dlmkit_strategies.cache.marks import (
     between,
+    cold,
     columns_1N,
     decided,
     lowest,
@@ -72,6 +73,8 @@ class D2Cache(CachePolicy):
         fresh_BN = decided(view) & (view.canvas.commit_step_BN == view.step - 1)
         chosen_BN = predicting(view, self._promising(view)) | fresh_BN
         chosen_BN = self._inflated(chosen_BN | self._influential(chosen_BN, view), view)
+        if view.cold_B is not None:
+            chosen_BN = chosen_BN | view.cold_B[:, None]
         compute_BN = chosen_BN & working(view)
         return Plan.of(compute_BN, cached_BN=~compute_BN, commit_BN=compute_BN)
 
@@ -133,8 +136,12 @@ class D2Cache(CachePolicy):
         assert taps.rollout_BN is not None  # noqa: S101 - declared in `need`
         memory, best_BP = view.recall(self), outcome.prediction.pack.top_logp_BPK[..., 0].exp()
         confidence_BN = memory["confidence"]
-        if self.confidence == "latest" or not view.step:
+        if self.confidence == "latest":
             confidence_BN = write(confidence_BN, best_BP, view.masked_BP, view)
+        elif not view.step or view.cold_B is not None:
+            cold_B = torch.zeros_like(view.canvas.done_B) | cold(view)
+            first_BP = view.masked_BP & cold_B[:, None]
+            confidence_BN = write(confidence_BN, best_BP, first_BP, view)
         return {"confidence": confidence_BN, "rollout": taps.rollout_BN.float()}
 
     def provides(self) -> Literal["some"]:

@@ -61,7 +61,7 @@ class DelayedDecode(CachePolicy):
         needed_BN = predicting(view, undecided_here(view)) | ~kept_BN | due_B[:, None]
         frozen_BN = torch.zeros_like(kept_BN)
         if self.prompt and view.step:
-            frozen_BN = self._before_answer(view)
+            frozen_BN = self._before_answer(view) & kept_BN
         return Plan.of(
             needed_BN & ~frozen_BN & working(view),
             cached_BN=frozen_BN | (kept_BN & ~due_B[:, None]),
@@ -79,6 +79,14 @@ class DelayedDecode(CachePolicy):
         known_BN = decided(view)
         if not view.step:
             return known_BN & self._before_answer(view)
+        later_BN = self._later(known_BN, view)
+        if view.cold_B is None:
+            return later_BN
+        early_BN = known_BN & self._before_answer(view)
+        return torch.where(view.cold_B[:, None], early_BN, later_BN)
+
+    def _later(self, known_BN: Tensor, view: View) -> Tensor:
+        """What is kept of a pass that is not a row's first."""
         if self.keep == "known" or not view.info.logit_shift:
             return known_BN
         next_BN = torch.nn.functional.pad(known_BN[:, 1:], (0, 1))

@@ -13,6 +13,7 @@ from dlmkit.view import View
 
 __all__ = [
     "between",
+    "cold",
     "columns_1N",
     "decided",
     "lowest",
@@ -22,6 +23,11 @@ __all__ = [
     "undecided_here",
     "working",
 ]
+
+
+def cold(view: View) -> Tensor | bool:
+    """Rows of which nothing is stored yet; a plain answer where all rows are alike."""
+    return view.step == 0 if view.cold_B is None else view.cold_B
 
 
 def columns_1N(view: View) -> Tensor:

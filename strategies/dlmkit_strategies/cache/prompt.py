@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Literal
 
 import attrs
+import torch
 
 from dlmkit.component import option
 from dlmkit.plan import Plan
 from dlmkit.roles import CachePolicy
 from dlmkit.view import View
-from dlmkit_strategies.cache.marks import between, source_B, working
+from dlmkit_strategies.cache.marks import between, cold, source_B, working
 
 __all__ = ["Prompt"]
 
@@ -37,10 +38,15 @@ class Prompt(CachePolicy):
         """Everything in the first step, then the answer."""
         begin_B = source_B(view, view.canvas.start_B)
         answer_BN = between(view, begin_B, view.canvas.length_B)
-        if view.step:
+        if view.step and view.cold_B is None:
             return Plan.of(answer_BN & working(view), cached_BN=~answer_BN)
-        prefix_B = begin_B if self.isolated else None
-        return Plan.of(working(view), commit_BN=~answer_BN, prefix_B=prefix_B)
+        cold_B = torch.zeros_like(view.canvas.done_B) | cold(view)
+        return Plan.of(
+            (answer_BN | cold_B[:, None]) & working(view),
+            cached_BN=~answer_BN & ~cold_B[:, None],
+            commit_BN=~answer_BN & cold_B[:, None],
+            prefix_B=begin_B * cold_B if self.isolated else None,
+        )
 
     def provides(self) -> Literal["region"]:
         """Every pass covers the answer."""

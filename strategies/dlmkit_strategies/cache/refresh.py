@@ -18,7 +18,7 @@ from dlmkit.outcome import Outcome
 from dlmkit.plan import Plan
 from dlmkit.roles import CachePolicy
 from dlmkit.view import View
-from dlmkit_strategies.cache.marks import working
+from dlmkit_strategies.cache.marks import cold, working
 
 __all__ = ["Refresh"]
 
@@ -93,7 +93,7 @@ class Refresh(CachePolicy):
     def foresee(self, view: View) -> Mapping[str, Tensor]:
         """All of it follows from the plan."""
         memory, stored_BN = view.recall(self), self.plan(view).committed_BN(view.tokens_BN.shape[1])
-        due_B = self._due(self.of.plan(view), view) | (view.step == 0)
+        due_B = self._due(self.of.plan(view), view) | cold(view)
         return {
             "age": torch.where(due_B, 0, memory["age"] + 1),
             "tag": torch.where(stored_BN, view.tokens_BN, memory["tag"]),
