@@ -38,7 +38,7 @@ __all__ = ["Play"]
 class Play:
     """What changes while a procedure decodes.
 
-    `number` counts rounds; `level_B` is the schedule's; `shown_BN` the canvas as the last record
+    `number` counts rounds; `level_BL` is the schedule's; `shown_BN` the canvas as the last record
     left it, drafts included.
     """
 
@@ -46,7 +46,7 @@ class Play:
     canvas: Canvas
     verifier: Verifier
     run: DraftRun
-    level_B: Tensor
+    level_BL: Tensor
     shown_BN: Tensor
     seed: int
     number: int = 0
@@ -67,13 +67,13 @@ class Play:
             noise=procedure.judge.coupled,
             bridge=procedure.bridge,
         )
-        start = procedure.schedule.start()
+        level = torch.tensor(procedure.schedule.start(), dtype=torch.float64)
         return cls(
             procedure=procedure,
             canvas=canvas,
             verifier=Verifier.begin(stepper, canvas),
             run=procedure.draft.begin(setting),
-            level_B=torch.full_like(canvas.start_B, start, dtype=torch.float64),
+            level_BL=level.to(canvas.start_B.device).expand(len(canvas.start_B), *level.shape),
             shown_BN=canvas.tokens_BN,
             seed=context.seed,
         )
@@ -85,7 +85,8 @@ class Play:
     def round(self) -> Generator[StepRecord, None, None]:
         """Draft, verify, write; then the verifier's own step in rows that stood still."""
         start, before_BN = self._start(), self.canvas.tokens_BN
-        draft = yield from self._drafted(start)
+        raw = yield from self._drafted(start)
+        draft = self._refined(raw, start)
         evidence = self.verifier.examine(draft, self._look(draft, start), self.canvas)
         verdict, resolution = self._judged(draft, evidence, start)
         self._write(evidence, verdict, resolution)
@@ -93,6 +94,7 @@ class Play:
         step = self._step_on(evidence, self._extra(evidence, resolution, before_BN))
         result = RoundResult(
             round=start,
+            raw=raw,
             draft=draft,
             evidence=evidence,
             verdict=verdict,
@@ -103,7 +105,7 @@ class Play:
             step=step,
         )
         self.run.settle(result)
-        self.level_B = self.procedure.schedule.after(self.level_B, result)
+        self.level_BL = self.procedure.schedule.after(self.level_BL, result)
         self.number += 1
         yield self._recorded(evidence, start.live_B, Audit.of(result))
         idle_B = start.live_B & (self.canvas.tokens_BN == before_BN).all(dim=1)
@@ -124,7 +126,7 @@ class Play:
     def _start(self) -> Round:
         canvas = self.canvas.snapshot()
         live_B = (canvas.masked_BN & canvas.undone_B1).any(dim=1)
-        budget_B = self.procedure.schedule.budget(self.level_B).clamp_min(0)
+        budget_B = self.procedure.schedule.budget(self.level_BL).clamp_min(0)
         # An approximate cache is renewed before anything is drafted on it.
         live_B = live_B & ~self.verifier.renews_B(canvas)
         return Round(
@@ -145,6 +147,9 @@ class Play:
                 break
             self.shown_BN = record.after_BN
             yield record
+        return draft
+
+    def _refined(self, draft: Draft, start: Round) -> Draft:
         for refiner in self.procedure.refine:
             draft = refiner.refine(draft, start)
         # A drafter that reads on behind a gap may come to what is decided already.

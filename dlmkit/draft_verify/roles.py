@@ -273,13 +273,14 @@ class Bonus(Part):
 class DraftSchedule(Part):
     """How long each row drafts.
 
-    A schedule keeps one number for each row, its level, which `after` moves and `budget` reads.
+    A schedule keeps one number for each row, its level, which `after` moves and `budget` reads;
+    several if it starts with several (`[B, L]`).
     """
 
     role = "schedule"
 
     @abstractmethod
-    def start(self) -> float:
+    def start(self) -> float | tuple[float, ...]:
         """The level of every row in the first round."""
 
     def after(self, level_B: Tensor, result: RoundResult) -> Tensor:

@@ -68,11 +68,13 @@ class Round:
 class RoundResult:
     """The end of a round.
 
+    `raw` is what was drafted, `draft` what refiners left of it and the verifier was shown.
     `before_BN` is the canvas at its start, `written_BN` with what stands of the draft, and
     `after_BN` with the verifier's own `step` in rows that took one.
     """
 
     round: Round
+    raw: Draft
     draft: Draft
     evidence: Evidence
     verdict: Verdict

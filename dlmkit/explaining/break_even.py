@@ -66,7 +66,9 @@ def break_even(procedure: DraftVerify, scales: Scales, gen_length: int) -> Break
     Steps of drafter and verifier are taken to be of one size, a token each.
     """
     columns = gen_length + PROMPT
-    steps = min(max(int(procedure.schedule.start()), 1), MOST_STEPS, gen_length)
+    level = torch.tensor([procedure.schedule.start()], dtype=torch.float64)
+    drafted = int(procedure.schedule.budget(level)[0])
+    steps = min(max(drafted, 1), MOST_STEPS, gen_length)
     look = _look(procedure, steps, gen_length)
     rows = 1 if look.columns else look.tokens_BXN.shape[1]
     drafters = [part for part in parts(procedure.draft) if isinstance(part, Procedure)]

@@ -167,23 +167,23 @@ class AmongLikely(Judge):
 
 @attrs.frozen
 class Typical(Judge):
-    """Pass a guess whose probability is at least min(epsilon, delta e^-H), H the entropy in nats.
+    """Pass a guess whose probability exceeds min(epsilon, delta e^-H), H the entropy in nats.
 
-    Source: typical acceptance in Medusa (arXiv:2401.10774).
+    Source: typical acceptance in Medusa (arXiv:2401.10774), as parallel prompt decoding calls it.
     """
 
     name = "typical"
     need = Need(logits=True, entropy=True)
 
-    epsilon: float = option(0.3, doc="bound on sure positions", check=(above(0), at_most(1)))
-    delta: float = option(0.09, doc="bound relative to the entropy", check=(above(0), at_most(1)))
+    epsilon: float = option(0.09, doc="bound on sure positions", check=(above(0), at_most(1)))
+    delta: float = option(0.3, doc="bound relative to the entropy", check=(above(0), at_most(1)))
 
     def judge(self, draft: Draft, evidence: Evidence, start: Round) -> Verdict:
         """Compare its probability with the bound."""
         entropy_BE = evidence.entry.pack.entropy_BP
         assert entropy_BE is not None  # noqa: S101 - declared in `need`
         bound_BE = (self.delta * (-entropy_BE).exp()).clamp_max(self.epsilon)
-        return _verdict(evidence.entry.logp_of(draft.token_BE).exp() >= bound_BE, evidence)
+        return _verdict(evidence.entry.logp_of(draft.token_BE).exp() > bound_BE, evidence)
 
 
 @attrs.frozen

@@ -19,6 +19,7 @@ from dlmkit.component import option
 from dlmkit.draft_verify.roles import DraftSchedule
 from dlmkit.draft_verify.round import Round, RoundResult
 from dlmkit.outcome import Outcome
+from dlmkit_strategies.kernels import ends_text
 
 __all__ = ["AdaptiveLength", "EveryBlocks", "Fixed", "GrowAndShrink", "MultiBlock", "UntilUnsure"]
 
@@ -82,31 +83,48 @@ class GrowAndShrink(Bounded):
 
 @attrs.frozen
 class AdaptiveLength(Bounded):
-    """A moving average of what was kept lately, and some steps more.
+    """A moving average of what the drafter had to say, and more where as much was kept.
 
-    Source: DiffuSpec (arXiv:2510.02358), adaptive draft-length controller.
+    What it had to say are the tokens before the first that ends the text, or all; a second average
+    is of what was kept, and while it is no smaller, the next draft is `beyond` longer than the
+    first average, rounded down.  Both begin at nothing.
+    Source: DiffuSpec (arXiv:2510.02358), adaptive draft-length controller; rho, delta.
     """
 
     name = "adl"
 
     share: float = option(
-        0.5, doc="weight of the latest round in the average", check=(above(0), at_most(1))
+        0.5, doc="weight of the latest round in the averages", check=(above(0), at_most(1))
     )
-    beyond: int = option(1, doc="steps beyond the average", check=at_least(0))
+    beyond: int = option(1, doc="steps more where all was kept", check=at_least(0))
 
-    def start(self) -> float:
-        """The average that gives the first round its number."""
-        return max(self.first - self.beyond, 0)
+    def start(self) -> tuple[float, ...]:
+        """Both averages, and the number of steps."""
+        return 0.0, 0.0, min(max(self.first, self.least), self.most)
 
-    def after(self, level_B: Tensor, result: RoundResult) -> Tensor:
-        """Move the average in rows that drafted."""
-        kept_B = result.kept_B.to(level_B.dtype)
-        moved_B = (1 - self.share) * level_B + self.share * kept_B
-        return torch.where(result.proposed_B > 0, moved_B, level_B)
+    def after(self, level_BL: Tensor, result: RoundResult) -> Tensor:
+        """Move the averages in rows that drafted."""
+        kept_B, said_B = result.kept_B.to(level_BL), _before_the_end(result).to(level_BL)
+        latest_BL = torch.stack((said_B, kept_B), dim=1)
+        means_BL = torch.lerp(level_BL[:, :2], latest_BL, self.share)
+        more_B = self.beyond * (means_BL[:, 1] >= means_BL[:, 0])
+        steps_B = (means_BL[:, 0].floor() + more_B).clamp(self.least, self.most)
+        moved_BL = torch.cat((means_BL, steps_B[:, None]), dim=1)
+        return torch.where((result.proposed_B > 0)[:, None], moved_BL, level_BL)
 
-    def budget(self, level_B: Tensor) -> Tensor:
-        """The average, rounded up, and the steps beyond it."""
-        return (level_B.ceil().long() + self.beyond).clamp(self.least, self.most)
+    def budget(self, level_BL: Tensor) -> Tensor:
+        """The last number."""
+        return level_BL[:, 2].long()
+
+
+def _before_the_end(result: RoundResult) -> Tensor:
+    """Positions that were drafted before the first token that ends the text, int64."""
+    raw, canvas = result.raw, result.round.canvas
+    columns = canvas.tokens_BN.shape[1]
+    drafted_BN = raw.marks(raw.valid_BE, columns)
+    text_BN = raw.written(canvas, raw.valid_BE)
+    ends_BN = drafted_BN & ends_text(text_BN, result.evidence.root.info)
+    return (drafted_BN & (ends_BN.cumsum(dim=1) == 0)).sum(dim=1)
 
 
 @attrs.frozen
@@ -179,44 +197,43 @@ class MultiBlock(DraftSchedule):
         0.85, doc="decided share of a block that begins the next", check=(above(0), at_most(1))
     )
 
-    def start(self) -> float:
-        """One block."""
-        return self.length
+    def start(self) -> tuple[float, ...]:
+        """One block, of which nothing has settled."""
+        return self.length, 0
 
-    def after(self, level_B: Tensor, result: RoundResult) -> Tensor:
-        """Positions from the first mask to the end of the newest block.
-
-        The fraction of the level is the share of that block that has settled.
-        """
+    def after(self, level_BL: Tensor, result: RoundResult) -> Tensor:
+        """Positions from the first mask to the end of the newest block; how many settled there."""
         canvas = result.round.canvas
         before_B, first_B = (
             _first_mask(each, canvas) for each in (result.before_BN, result.after_BN)
         )
         own_B, after_B = self._end(before_B, canvas), self._end(first_B, canvas)
-        newest_B = before_B + level_B.long()
-        settled_B = self._settled(level_B, newest_B, result)
+        newest_B = before_B + self.budget(level_BL)
+        settled_B = self._settled(level_BL[:, 1].long(), newest_B, result)
         decided_B = first_B - 1 - (newest_B - self.length)
         stands_B = torch.where(newest_B > own_B, settled_B, decided_B)
         enough = ceil(self.spawn * self.length)
         begins_B = (stands_B >= enough) & (newest_B < own_B + (self.blocks - 1) * self.length)
         settled_B = torch.where(begins_B, 0, settled_B)
         newest_B = torch.where(begins_B, newest_B + self.length, newest_B).maximum(after_B)
-        share_B = settled_B.to(level_B.dtype) / (self.length + 1)
-        return (newest_B - first_B).clamp_min(0) + share_B
+        steps_B = (newest_B - first_B).clamp_min(0)
+        return torch.stack((steps_B, settled_B), dim=1).to(level_BL)
+
+    def budget(self, level_BL: Tensor) -> Tensor:
+        """The first number."""
+        return level_BL[:, 0].long()
 
     def _end(self, first_B: Tensor, canvas: Canvas) -> Tensor:
         """The end of the block of the last decided token."""
         decided_B = (first_B - 1 - canvas.start_B).clamp_min(0)
         return canvas.start_B + (decided_B // self.length + 1) * self.length
 
-    def _settled(self, level_B: Tensor, newest_B: Tensor, result: RoundResult) -> Tensor:
+    def _settled(self, settled_B: Tensor, newest_B: Tensor, result: RoundResult) -> Tensor:
         """How many leading tokens of the newest block have settled, this round's included.
 
         The first one that had not is taken on trust, as the token after what is decided is.
         """
         draft, columns = result.draft, result.before_BN.shape[1]
-        share_B = level_B - level_B.floor()
-        settled_B = (share_B * (self.length + 1)).round().long()
         if not draft.nodes:
             return settled_B
         first_BN = draft.first_at(draft.valid_BE, columns)
