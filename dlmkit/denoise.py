@@ -85,9 +85,18 @@ class Denoise(Procedure):
                 observer.step(record)
             yield record
 
-    def tracker(self, canvas: Canvas, info: NetworkInfo, seed: int) -> Tracker:
-        """What follows the rows of a canvas from block to block."""
-        region = any(strategy.span == "region" for strategy in self._strategies())
+    def reads_region(self) -> bool:
+        """Whether a strategy reads the whole region instead of the current block."""
+        return any(strategy.span == "region" for strategy in self._strategies())
+
+    def tracker(
+        self, canvas: Canvas, info: NetworkInfo, seed: int, *, region: bool | None = None
+    ) -> Tracker:
+        """What follows the rows of a canvas; `region` asks for windows over the whole region.
+
+        Without it, windows are as wide as `reads_region` says.
+        """
+        region = self.reads_region() if region is None else region
         return Tracker(
             canvas, info, seed, self.blocks, self.transfer, region, reopens=bool(self.revise)
         )

@@ -1,6 +1,6 @@
 """Single steps of a `denoise` pipeline, from any canvas and any point of its way there.
 
-The loop in `dlmkit.denoise` follows one canvas.  Drafting and verifying need the very same
+The loop in `dlmkit.run` follows one canvas.  Drafting and verifying need the very same
 decisions on canvases that branch, are rolled back, or belong to rows that have taken different
 numbers of steps, so here the place in a decode is a value that is handed in.
 
@@ -26,7 +26,9 @@ from dlmkit.session import Session
 from dlmkit.view import View
 
 if TYPE_CHECKING:
+    from dlmkit.decision import Decision
     from dlmkit.denoise import Denoise
+    from dlmkit.forecast import Forecast
     from dlmkit.roles import CachePolicy
 
 __all__ = ["Mark", "Stepper"]
@@ -94,6 +96,19 @@ class Mark:
 
 
 @attrs.frozen(eq=False)
+class _Stages:
+    """What a pipeline is resolved to before its first step."""
+
+    forecast: Forecast
+    decision: Decision
+    region: bool
+
+    @classmethod
+    def of(cls, pipeline: Denoise) -> _Stages:
+        return cls(pipeline.forecast(), pipeline.decision(), pipeline.reads_region())
+
+
+@attrs.frozen(eq=False)
 class Stepper:
     """A pipeline on one network.
 
@@ -106,6 +121,9 @@ class Stepper:
     seed: int
     need: Need = attrs.field(factory=Need)
     region: bool = False
+    _stages: _Stages = attrs.field(
+        default=attrs.Factory(lambda self: _Stages.of(self.pipeline), takes_self=True), repr=False
+    )
 
     def first(
         self,
@@ -114,8 +132,8 @@ class Stepper:
         memory: Mapping[int, Mapping[str, Tensor]] | None = None,
     ) -> View:
         """The view of a canvas that no step has led to."""
-        tracker = self.pipeline.tracker(canvas, self.session.info, self.seed)
-        tracker.region = tracker.region or self.region
+        region = self._stages.region or self.region
+        tracker = self.pipeline.tracker(canvas, self.session.info, self.seed, region=region)
         return tracker.first(step, memory or {})
 
     def view(self, first: View, before: Mark) -> View:
@@ -134,13 +152,13 @@ class Stepper:
 
     def predict(self, view: View, aside: View | None = None) -> tuple[View, Prediction]:
         """Run one forward pass; `aside` are positions to predict by shadows as well."""
-        forecast = attrs.evolve(self.pipeline.forecast(), need=self.needs)
+        forecast = attrs.evolve(self._stages.forecast, need=self.needs)
         return forecast.predict(self.session, view, aside)
 
     @property
     def needs(self) -> Need:
         """Everything that is read of a prediction."""
-        return Need.union((self.pipeline.forecast().need, self.need))
+        return Need.union((self._stages.forecast.need, self.need))
 
     @property
     def approximation(self) -> CachePolicy | None:
@@ -155,7 +173,7 @@ class Stepper:
 
     def decide(self, view: View, prediction: Prediction, canvas: Canvas) -> Outcome:
         """Decide what the pipeline decides on that prediction, on the canvas itself."""
-        pipeline, decision = self.pipeline, self.pipeline.decision()
+        pipeline, decision = self.pipeline, self._stages.decision
         before_BN = canvas.tokens_BN
         proposal = Proposal.of(prediction, view, pipeline.sample, pipeline.confidence)
         view = view.proposing(proposal)

@@ -37,12 +37,44 @@ def test_presets_decode_the_same_tokens(models, preset):
     assert eager == compiled
 
 
-def test_a_batch_decodes_what_its_rows_decode_alone(models):
-    """Batch 8 and batch 1, on the compiled network."""
+def traced(model, document, prompts):
+    """What each step left of each row, up to the row's last change."""
+    runner = Runner(document, dict.fromkeys(document.models, model))
+    decode = runner.start(runner.encode(list(prompts)))
+    rows = [[] for _ in prompts]
+    for record in decode:
+        ends = decode.canvas.length_B.tolist()
+        for row, steps in enumerate(rows):
+            if bool(record.live_B[row]):
+                steps.append(record.after_BN[row, : ends[row]].tolist())
+    return rows
+
+
+@pytest.mark.parametrize("engine", [0, 1], ids=["torch", "onnxruntime"])
+def test_a_batch_decodes_what_its_rows_decode_alone(models, engine):
+    """Batch 8 and batch 1, step by step, on either engine."""
     document = load_spec("fast-dllm-dual", ["gen_length=32"])
     prompts = [f"Ann has {count} pens and buys 3. How many pens has she?" for count in range(8)]
-    together, _ = decoded(models[1], document, prompts)
-    assert [decoded(models[1], document, [prompt])[0][0] for prompt in prompts] == together
+    together = traced(models[engine], document, prompts)
+    assert [traced(models[engine], document, [prompt])[0] for prompt in prompts] == together
+
+
+def test_steps_are_the_same_on_both_engines(models):
+    """At batch 8, token by token in each step."""
+    document = load_spec("fast-dllm-dual", ["gen_length=32"])
+    prompts = [f"sort: {count} 7 3 {count + 4}" for count in range(8)]
+    eager, compiled = (traced(model, document, prompts) for model in models)
+    assert eager == compiled
+
+
+def test_the_graph_with_logits_is_loaded_where_somebody_asks():
+    """Everybody else is served by the one with the score pack."""
+    loaded = []
+    for preset in ("fast-dllm-dual", "llada-sampling"):
+        model = opened(bundle("builtin/verifier"))
+        decoded(model, load_spec(preset, ["gen_length=32"]), ["1"])
+        loaded.append(sorted(model.network._graphs))
+    assert [["model.onnx"], ["logits.onnx"]] == loaded
 
 
 def test_the_engine_is_chosen_in_the_spec():
