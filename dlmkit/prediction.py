@@ -91,9 +91,7 @@ def score_pack(logits_BPV: Tensor, need: Need, current_BP: Tensor | None = None)
     top_BPK, ids_BPK = _top(wide_BPV, need.top)
     entropy_BP = current_logp_BP = None
     if need.entropy:
-        logp_BPV = wide_BPV - lse_BP[..., None]
-        product_BPV = logp_BPV.exp().mul_(logp_BPV.clamp_min(torch.finfo(logp_BPV.dtype).min))
-        entropy_BP = -product_BPV.sum(dim=-1)
+        entropy_BP = _entropy(wide_BPV, ids_BPK[..., :1])
     if need.current and current_BP is not None:
         current_logp_BP = wide_BPV.gather(-1, current_BP[..., None])[..., 0] - lse_BP
     return ScorePack(
@@ -103,6 +101,20 @@ def score_pack(logits_BPV: Tensor, need: Need, current_BP: Tensor | None = None)
         entropy_BP=entropy_BP,
         current_logp_BP=current_logp_BP,
     )
+
+
+def _entropy(logits_BPV: Tensor, best_BP1: Tensor) -> Tensor:
+    """Entropy in nats, exact to relative precision also where one token is all but certain.
+
+    Everything is relative to the largest logit, whose own weight of 1 is left out of the sum:
+    beside it, what the other tokens weigh together would be rounded away.
+    """
+    lowered_BPV = logits_BPV - logits_BPV.gather(-1, best_BP1)
+    weight_BPV = lowered_BPV.exp().scatter_(-1, best_BP1, 0.0)
+    rest_BP = weight_BPV.sum(dim=-1)
+    least = torch.finfo(lowered_BPV.dtype).min
+    product_BP = weight_BPV.mul_(lowered_BPV.clamp_min_(least)).sum(dim=-1)
+    return rest_BP.log1p() - product_BP / (1 + rest_BP)
 
 
 def _top(logits_BPV: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -49,7 +49,11 @@ def with_score_pack(model: ir.Model, candidates: int) -> ir.Model:
 def _statistics(
     tape: Tape, logits_BSV: ir.Value, current_BS: ir.Value, candidates: int
 ) -> tuple[ir.Value, ...]:
-    """Largest logits first: everything else is relative to the largest."""
+    """Largest logits first: everything else is relative to the largest.
+
+    The largest one's own weight of 1 is left out of the sums, beside which a rest that is almost
+    nothing would be rounded away: entropies are exact to relative precision.
+    """
     count = tape.initializer(ir.tensor([candidates], name="pack_candidates"))
     last = tape.initializer(ir.tensor([-1], name="pack_last"))
     first = tape.initializer(ir.tensor([0], name="pack_first"))
@@ -59,9 +63,15 @@ def _statistics(
     )
     peak_BS1 = tape.op("Slice", [top_BSK, first, second, last])
     lowered_BSV = tape.op("Sub", [logits_BSV, peak_BS1])
-    weight_BSV = tape.op("Exp", [lowered_BSV])
-    total_BS1 = tape.op("ReduceSum", [weight_BSV, last])
-    spread_BS1 = tape.op("Log", [total_BS1])
+    best_BS1 = tape.op("Slice", [ids_BSK, first, second, last])
+    nothing_BS1 = tape.op("Sub", [peak_BS1, peak_BS1])
+    weight_BSV = tape.op(
+        "ScatterElements",
+        [tape.op("Exp", [lowered_BSV]), best_BS1, nothing_BS1],
+        attributes={"axis": -1},
+    )
+    rest_BS1 = tape.op("ReduceSum", [weight_BSV, last])
+    total_BS1, spread_BS1 = _log_of_one_and(tape, rest_BS1)
     lse_BS1 = tape.op("Add", [peak_BS1, spread_BS1])
     weighted_BSV = tape.op("Mul", [weight_BSV, lowered_BSV])
     mean_BS1 = tape.op("Div", [tape.op("ReduceSum", [weighted_BSV, last]), total_BS1])
@@ -74,3 +84,16 @@ def _statistics(
         tape.op("Squeeze", [tape.op("Sub", [spread_BS1, mean_BS1]), last]),
         tape.op("Squeeze", [tape.op("Sub", [current_BS1, lse_BS1]), last]),
     )
+
+
+def _log_of_one_and(tape: Tape, rest: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """Return `1 + rest` and its logarithm, exact to relative precision.
+
+    ONNX has no operator for it.  What the sum has rounded away of a small rest is put back by the
+    ratio (Higham, Accuracy and Stability of Numerical Algorithms, section 1.14.1).
+    """
+    one = tape.initializer(ir.tensor([1.0], name="pack_one"))
+    total = tape.op("Add", [rest, one])
+    ratio = tape.op("Div", [rest, tape.op("Sub", [total, one])])
+    spread = tape.op("Mul", [tape.op("Log", [total]), ratio])
+    return total, tape.op("Where", [tape.op("Equal", [total, one]), rest, spread])
