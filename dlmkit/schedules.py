@@ -164,4 +164,4 @@ def _elapsed_B(over: Over, view: View) -> Tensor:
             "a schedule runs over steps, but the transfer rule does not fix their number",
             hint="write `over: filled`",
         )
-    return (view.step / planned_B.double()).clamp_max(1.0).to(view.progress_B.dtype)
+    return (view.taken / planned_B.double()).clamp_max(1.0).to(view.progress_B.dtype)

@@ -61,8 +61,8 @@ class View:
     steps a block will take where the transfer rule fixes it, else None.  `positions_BP` are
     canvas positions, with `inside_BP` false on filler.  `predicted_BP` is false where this step
     computes no prediction (None: it predicts them all); strategies read the others only.
-    `held_B` marks rows that a reviser keeps in their block though it may be full (None: none);
-    `cold_B` rows of which no pass has been kept yet (None: all of them in step 0).
+    `held_B` marks rows that a reviser keeps in their block though it may be full (None: none).
+    `taken_B` are the steps that a row has taken itself, where rows differ (None: `step` of them).
     Every row has spent at least `settled` steps in its block, known without reading a tensor.
     """
 
@@ -77,7 +77,7 @@ class View:
     inside_BP: Tensor
     predicted_BP: Tensor | None = None
     held_B: Tensor | None = None
-    cold_B: Tensor | None = None
+    taken_B: Tensor | None = None
     steps_per_block: int | None = None
     settled: int = 0
     memory: Mapping[int, Mapping[str, Tensor]] = attrs.field(factory=dict, repr=False)
@@ -123,6 +123,11 @@ class View:
     def after(self, canvas: Canvas) -> View:
         """The same step seen with the canvas as it is now."""
         return attrs.evolve(self, canvas=canvas.snapshot(), open_BP=None)
+
+    @property
+    def taken(self) -> int | Tensor:
+        """Steps that a row has taken: a plain number where all rows are alike, else int64 `[B]`."""
+        return self.step if self.taken_B is None else self.taken_B
 
     @property
     def samples_B(self) -> Tensor:

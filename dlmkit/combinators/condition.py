@@ -58,7 +58,7 @@ class Condition:
         if self.block is not None:
             holds_B &= _within(view.block.index_B, self.block)
         if self.step is not None:
-            holds_B &= _within(torch.full_like(samples_B, view.step), self.step)
+            holds_B &= _within(torch.zeros_like(samples_B) + view.taken, self.step)
         if self.row is not None:
             holds_B &= _within(samples_B, self.row)
         return holds_B

@@ -147,7 +147,7 @@ class Stepper:
             noise=Noise(self.seed, first.samples_B, mark.taken_B),
             block_step_B=mark.step_B,
             block_masks_B=mark.masks_B,
-            cold_B=mark.taken_B == 0,
+            taken_B=mark.taken_B,
         )
 
     def predict(self, view: View, aside: View | None = None) -> tuple[View, Prediction]:

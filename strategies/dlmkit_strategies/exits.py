@@ -94,7 +94,7 @@ class Gap(EarlyExit):
                 hint="write `over: filled`",
             )
         first = 0 if self.stretched else 1
-        share_B = (view.step + first) / (planned_B.double() - 1 + first).clamp_min(1.0)
+        share_B = (view.taken + first) / (planned_B.double() - 1 + first).clamp_min(1.0)
         return self.threshold.at(share_B.clamp_max(1.0).float())[:, None]
 
 

@@ -42,10 +42,16 @@ class EndPenalty(LogitsTransform):
         eos = view.info.eos_ids if self.tokens in ("eos", "both") else ()
         eot = view.info.eot_ids if self.tokens in ("eot", "both") else ()
         ends = constant((*eos, *eot), logits_BPV.device, torch.int64)
-        time = 1 - (1 - self.eps) * min(view.step / self.steps, 1.0)
-        penalty = self.strength * log(1 - time + self.eps)
         ids_V = torch.arange(logits_BPV.shape[-1], device=logits_BPV.device)
-        return logits_BPV + penalty * torch.isin(ids_V, ends)
+        return logits_BPV + self._now(view, logits_BPV.dtype) * torch.isin(ids_V, ends)
+
+    def _now(self, view: View, dtype: torch.dtype) -> float | Tensor:
+        """What is added in this step, or to each row, `penalty_B11`."""
+        if view.taken_B is None:
+            time = 1 - (1 - self.eps) * min(view.step / self.steps, 1.0)
+            return self.strength * log(1 - time + self.eps)
+        time_B = 1 - (1 - self.eps) * (view.taken_B.double() / self.steps).clamp_max(1.0)
+        return (self.strength * (1 - time_B + self.eps).log()).to(dtype)[:, None, None]
 
 
 @attrs.frozen

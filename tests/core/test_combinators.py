@@ -61,7 +61,7 @@ def view(**changes):
         "progress_B": torch.tensor([0.5, 0.0]),
         "block": SimpleNamespace(index_B=torch.tensor([1, 0])),
         "samples_B": torch.tensor([10, 11]),
-        "step": 3,
+        "taken": 3,
     }
     return SimpleNamespace(**(values | changes))
 

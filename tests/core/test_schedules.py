@@ -22,7 +22,7 @@ STAGES = Piecewise(((0.0, 7.5), (0.25, 5.0), (0.75, 2.5)))
 def view(progress=(0.0, 0.5), step: int = 0, planned: int | None = None):
     """Two rows with their own progress."""
     planned_B = None if planned is None else torch.full((len(progress),), planned)
-    return SimpleNamespace(progress_B=torch.tensor(progress), step=step, planned_steps_B=planned_B)
+    return SimpleNamespace(progress_B=torch.tensor(progress), taken=step, planned_steps_B=planned_B)
 
 
 def test_a_number_stays_a_number() -> None:

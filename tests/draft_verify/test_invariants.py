@@ -11,13 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlmkit.canvas import Canvas
+from dlmkit.combinators.condition import Condition
+from dlmkit.combinators.when_alone import WhenLogits
 from dlmkit.context import Context
 from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.roles import Drafter, DraftRun
 from dlmkit.ledger_keeper import LedgerKeeper
 from dlmkit.models.arch import AttentionPattern
+from dlmkit.schedules import Linear
 from dlmkit.session import Session
 from dlmkit.testing.conformance.decoding import PROMPTS
+from dlmkit.testing.knowing import Knowing
 from dlmkit_strategies.cache import (
     BlockCausal,
     D2Cache,
@@ -50,7 +54,12 @@ from dlmkit_strategies.draft_verify import (
     VerifierStep,
     WhenWhole,
 )
+from dlmkit_strategies.logits import Temperature
+from dlmkit_strategies.penalties import EndPenalty, RepetitionPenalty
+from dlmkit_strategies.sample import Categorical
+from dlmkit_strategies.sample import Greedy as GreedySampler
 from dlmkit_strategies.stop import EndOfText
+from dlmkit_strategies.transfer import Quota
 from tests.draft_verify.compositions import GEN, compositions, networks_of, unless_refused
 from tests.draft_verify.evidence import one_round
 from tests.draft_verify.pieces import alone, drafter, networks, procedure, together
@@ -276,6 +285,25 @@ def test_a_text_that_does_not_stand_decides_nothing():
             added += int((audit.bonus_BN & audit.drafted_BN.any(dim=1)[:, None]).sum())
     assert returned
     assert added
+
+
+SPOKEN = WhenLogits(condition=Condition(step=(2, 5)), then=RepetitionPenalty(penalty=9.0))
+COOLING = Temperature(temperature=Linear(start=3.0, stop=0.2, over="steps"))
+LATE_END = EndPenalty(steps=6, strength=9.0)
+
+
+@pytest.mark.parametrize("edit", [SPOKEN, COOLING, LATE_END], ids=lambda edit: edit.name)
+def test_what_goes_by_steps_goes_by_those_of_each_state(edit):
+    """Invariant 2 where a rule changes from step to step, and states are several steps apart."""
+    for seed in range(2):
+        sampler = Categorical(temperature=1.0) if edit is COOLING else GreedySampler()
+        pipeline = alone(transfer=Quota(steps=4), logits=(edit,), sample=sampler)
+        nets = networks(seed)
+        expected = together(pipeline, nets)
+        found = together(procedure(pipeline, Knowing(trace=expected.trace, wrong=5)), nets)
+        assert expected.rows == found.rows
+        counts = [each.executed["verifier"].forwards for each in (found, expected)]
+        assert counts[0] < counts[1]
 
 
 def test_the_last_rounds_belong_to_the_verifier():

@@ -73,8 +73,8 @@ class D2Cache(CachePolicy):
         fresh_BN = decided(view) & (view.canvas.commit_step_BN == view.step - 1)
         chosen_BN = predicting(view, self._promising(view)) | fresh_BN
         chosen_BN = self._inflated(chosen_BN | self._influential(chosen_BN, view), view)
-        if view.cold_B is not None:
-            chosen_BN = chosen_BN | view.cold_B[:, None]
+        if view.taken_B is not None:
+            chosen_BN = chosen_BN | (view.taken_B == 0)[:, None]
         compute_BN = chosen_BN & working(view)
         return Plan.of(compute_BN, cached_BN=~compute_BN, commit_BN=compute_BN)
 
@@ -138,7 +138,7 @@ class D2Cache(CachePolicy):
         confidence_BN = memory["confidence"]
         if self.confidence == "latest":
             confidence_BN = write(confidence_BN, best_BP, view.masked_BP, view)
-        elif not view.step or view.cold_B is not None:
+        elif not view.step or view.taken_B is not None:
             cold_B = torch.zeros_like(view.canvas.done_B) | cold(view)
             first_BP = view.masked_BP & cold_B[:, None]
             confidence_BN = write(confidence_BN, best_BP, first_BP, view)

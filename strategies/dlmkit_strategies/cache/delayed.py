@@ -80,10 +80,10 @@ class DelayedDecode(CachePolicy):
         if not view.step:
             return known_BN & self._before_answer(view)
         later_BN = self._later(known_BN, view)
-        if view.cold_B is None:
+        if view.taken_B is None:
             return later_BN
         early_BN = known_BN & self._before_answer(view)
-        return torch.where(view.cold_B[:, None], early_BN, later_BN)
+        return torch.where((view.taken_B == 0)[:, None], early_BN, later_BN)
 
     def _later(self, known_BN: Tensor, view: View) -> Tensor:
         """What is kept of a pass that is not a row's first."""

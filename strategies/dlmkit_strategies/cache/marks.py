@@ -27,7 +27,7 @@ __all__ = [
 
 def cold(view: View) -> Tensor | bool:
     """Rows of which nothing is stored yet; a plain answer where all rows are alike."""
-    return view.step == 0 if view.cold_B is None else view.cold_B
+    return view.taken == 0
 
 
 def columns_1N(view: View) -> Tensor:

@@ -38,7 +38,7 @@ class Prompt(CachePolicy):
         """Everything in the first step, then the answer."""
         begin_B = source_B(view, view.canvas.start_B)
         answer_BN = between(view, begin_B, view.canvas.length_B)
-        if view.step and view.cold_B is None:
+        if view.step and view.taken_B is None:
             return Plan.of(answer_BN & working(view), cached_BN=~answer_BN)
         cold_B = torch.zeros_like(view.canvas.done_B) | cold(view)
         return Plan.of(

@@ -71,7 +71,7 @@ class PipelineRun(DraftRun):
         for index in count():
             scratch.done_B = scratch.done_B | resting_B | (start.budget_B <= index)
             first = self.stepper.first(self._dated(scratch), self.passes, self.memory.values)
-            view = self.stepper.view(first, self.mark)
+            view = own = self.stepper.view(first, self.mark)
             if not bool(view.live_B.any()):
                 break
             noise = Noise(self.stepper.seed, scratch.samples_B, start.number * STRIDE + index)
@@ -85,7 +85,7 @@ class PipelineRun(DraftRun):
             self.memory.rewind(remembered, ~view.live_B)
             self.dates = Dates.of(view.canvas).where(view.live_B, self.dates)
             self.passes += 1
-            self.mark = Mark.of(attrs.evolve(view, noise=first.noise)).where(view.live_B, self.mark)
+            self.mark = Mark.of(own).where(view.live_B, self.mark)
             found.append(self._entries(outcome, index))
             going_B = start.schedule.goes_on(outcome, start)
             resting_B = resting_B if going_B is None else resting_B | ~going_B
