@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from dlmkit.component import Component
+from dlmkit.denoise import Denoise
 from dlmkit.errors import EngineError, StrategyError
 from dlmkit.roles import Procedure, Strategy
 
@@ -16,10 +17,25 @@ if TYPE_CHECKING:
     from dlmkit.models.arch import AttentionPattern
     from dlmkit.network import NetworkInfo
 
-__all__ = ["ABILITIES", "attention_problem", "demands", "refuse_unmet"]
+__all__ = [
+    "ABILITIES",
+    "LEFT_TO_RIGHT",
+    "attention_problem",
+    "demands",
+    "reading_problem",
+    "refuse_unmet",
+]
 
 ABILITIES = frozenset({"attention-taps", "latents", "layer-steps", "mixed-inputs", "prompt-tokens"})
 """Requirements that an engine meets or not; a model may still have no prompt tokens, or latents."""
+
+LEFT_TO_RIGHT = (
+    "write `blocks: {use: fixed, length: 1}`, or use a model that fills masks in any order"
+)
+"""How to decode with a causal model."""
+
+_LONG = 1 << 20
+"""More tokens than any text has."""
 
 _ATTENTION = {
     "block-causal": ("block-causal", "causal", "masks-last"),
@@ -39,11 +55,27 @@ def attention_problem(strategy: Strategy | Procedure, pattern: AttentionPattern)
     return None
 
 
+def reading_problem(procedure: Procedure, pattern: AttentionPattern) -> str | None:
+    """Say why a causal model cannot decode in this pipeline's order, if that is so.
+
+    It predicts the next token from tokens, and was never shown a mask.
+    """
+    if pattern.kind != "causal" or not isinstance(procedure, Denoise):
+        return None
+    blocks = procedure.blocks
+    if blocks is not None and blocks.planned_width(_LONG) == 1:
+        return None
+    return (
+        f"model {procedure.model!r} is causal: it predicts one token after the other, and this "
+        "pipeline asks it for several at once"
+    )
+
+
 def refuse_unmet(procedure: Procedure, networks: Mapping[str, NetworkInfo]) -> None:
     """Refuse a pipeline for these networks before it decodes anything.
 
     Raises:
-        StrategyError: a strategy is for another kind of attention.
+        StrategyError: a strategy, or the order of decoding, is for another kind of attention.
         EngineError: a strategy needs what the network's engine does not offer.
     """
     for strategy, model in _strategies(procedure, procedure.home()):
@@ -51,6 +83,10 @@ def refuse_unmet(procedure: Procedure, networks: Mapping[str, NetworkInfo]) -> N
         problem = attention_problem(strategy, info.attention) if info else None
         if problem:
             raise StrategyError(problem, hint="use another one, or a model that it is for")
+        if info and isinstance(strategy, Procedure):
+            problem = reading_problem(strategy, info.attention)
+            if problem:
+                raise StrategyError(problem, hint=LEFT_TO_RIGHT)
         missing = strategy.requires & ABILITIES - (_abilities(info) if info else ABILITIES)
         if missing and info:
             raise EngineError(

@@ -89,13 +89,15 @@ class Drafter(Part):
     """Guesses what comes next.
 
     `order`: whether drafts come from left to right (`position`) or in any order (`reveal`);
-    `branches`: whether a node may have brothers; `needs_view` names the views whose evidence it
-    carries to the next round (empty: none).
+    `branches`: whether a node may have brothers; `tells_laws`: whether it can report the whole
+    distribution behind each guess; `needs_view` names the views whose evidence it carries to the
+    next round (empty: none).
     """
 
     role = "draft"
     order: ClassVar[Order] = "reveal"
     branches: ClassVar[bool] = False
+    tells_laws: ClassVar[bool] = False
     needs_view: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
@@ -182,13 +184,15 @@ class Sight(Part):
 
     `steps`: whether it shows the state before every node, alone, so that the verifier's own step
     from there can be compared.  `branches`: whether brothers are shown apart.  `columns`: whether
-    all states of a row are one row of the pass.
+    all states of a row are one row of the pass.  `masks`: whether guesses are rated behind others
+    that it hides.
     """
 
     role = "view"
     steps: ClassVar[bool] = False
     branches: ClassVar[bool] = False
     columns: ClassVar[bool] = False
+    masks: ClassVar[bool] = False
 
     @abstractmethod
     def look(self, draft: Draft, start: Round) -> Look:
@@ -206,6 +210,8 @@ class Sight(Part):
             )
         if self.needs().shadow and kind in ("causal", "masks-last"):
             return f"view {self.name!r} asks what is around a guess, which {kind} attention hides"
+        if self.masks and kind == "causal":
+            return f"view {self.name!r} asks what is behind masks, which causal models never see"
         return None
 
 

@@ -47,6 +47,18 @@ def missing_evidence(root: Recipe) -> Iterator[Finding]:
             )
 
 
+def unknown_laws(root: Recipe) -> Iterator[Finding]:
+    """A judge reads the distributions behind guesses, and the drafter has none to tell."""
+    for judge, draft in _together(root, Judge, Drafter):
+        if judge.component.laws and not draft.component.tells_laws:
+            yield Finding(
+                judge,
+                f"{judge.title} reads the drafter's distributions, and {draft.title} has none",
+                "draft with `model-steps`, or use a judge that reads the verifier's law only, such "
+                "as `conf`",
+            )
+
+
 def undrawn_drafts(root: Recipe) -> Iterator[Finding]:
     """A judge takes guesses for drawn, and the drafter does not draw them."""
     for judge, draft in _together(root, Judge, Drafter):
@@ -383,6 +395,7 @@ def _described(root: Recipe, model: str) -> CheckpointDescription | None:
 
 DRAFT_VERIFY_CHECKS = (
     Check("draft-evidence", "error", missing_evidence),
+    Check("draft-laws", "error", unknown_laws),
     Check("draft-drawn", "error", undrawn_drafts),
     Check("draft-order", "error", wrong_order),
     Check("draft-gaps", "error", unordered_drafts),

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 
 from dlmkit.engine import find_engine
 from dlmkit.errors import DlmkitError
-from dlmkit.requirements import ABILITIES, attention_problem
+from dlmkit.requirements import (
+    ABILITIES,
+    LEFT_TO_RIGHT,
+    attention_problem,
+    reading_problem,
+)
 from dlmkit.roles import Blocks, CachePolicy, Reviser, Strategy
 from dlmkit.spec.check import Check, Finding
 from dlmkit.spec.identify import identify, loops, source_of
@@ -62,6 +67,15 @@ def attention(root: Recipe) -> Iterator[Finding]:
         problem = attention_problem(part.component, pattern) if pattern else None
         if problem:
             yield Finding(part, problem, "use another one, or a model that it is for")
+
+
+def masks_in_sight(root: Recipe) -> Iterator[Finding]:
+    """A causal model is asked for positions behind masks."""
+    for procedure, ref in _with_models(root):
+        pattern = _pattern(ref)
+        problem = reading_problem(procedure.component, pattern) if pattern else None
+        if problem:
+            yield Finding(procedure, problem, LEFT_TO_RIGHT)
 
 
 def unseen_blocks(root: Recipe) -> Iterator[Finding]:
@@ -133,6 +147,7 @@ def _pattern(ref: ModelRef) -> AttentionPattern | None:
 ENGINE_CHECKS = (
     Check("engine", "error", engine_abilities),
     Check("C11", "error", attention),
+    Check("left-to-right", "error", masks_in_sight),
     Check("C13", "error", unseen_blocks),
     Check("C20", "warning", untrained_editing),
     Check("latents", "error", unlooped),

@@ -81,6 +81,7 @@ class Dice(Drafter):
 
     name = "dice"
     order = "position"
+    tells_laws = True
 
     def begin(self, setting: Setting) -> DraftRun:
         """Find out how many sides the dice have."""

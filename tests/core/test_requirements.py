@@ -9,7 +9,9 @@ from dlmkit.errors import EngineError, StrategyError
 from dlmkit.models.arch import AttentionPattern
 from dlmkit.requirements import refuse_unmet
 from dlmkit.testing.toy import toy_network
+from dlmkit_strategies.blocks import FixedBlocks
 from dlmkit_strategies.cache import BlockCausal, Dual, Refresh, Sparse
+from tests.draft_verify.pieces import alone, drafter, procedure
 from tests.strategies.cache.decodes import pipeline
 
 INFO = toy_network().info
@@ -26,7 +28,20 @@ def test_a_cache_for_other_attention_is_refused(cache):
     with pytest.raises(StrategyError, match="'block-causal' is for networks with block-causal"):
         refuse_unmet(pipeline(cache), {"main": info_of("full")})
     refuse_unmet(pipeline(cache), {"main": info_of("block-causal")})
-    refuse_unmet(pipeline(cache), {"main": info_of("causal")})
+    left = attrs.evolve(pipeline(cache), blocks=FixedBlocks(length=1))
+    refuse_unmet(left, {"main": info_of("causal")})
+
+
+def test_a_causal_model_decodes_one_token_after_the_other():
+    """It was never shown a mask; drafters are pipelines too."""
+    many, one = pipeline(None), attrs.evolve(pipeline(None), blocks=FixedBlocks(length=1))
+    with pytest.raises(StrategyError, match="model 'main' is causal: it predicts one token"):
+        refuse_unmet(many, {"main": info_of("causal")})
+    refuse_unmet(one, {"main": info_of("causal")})
+    guessing = procedure(alone(), drafter(length=4))
+    infos = {"verifier": info_of("full"), "drafter": info_of("causal")}
+    with pytest.raises(StrategyError, match="model 'drafter' is causal"):
+        refuse_unmet(guessing, infos)
 
 
 def test_an_ability_that_the_engine_lacks_is_named():

@@ -7,6 +7,7 @@ import pytest
 
 from dlmkit.errors import RequestError
 from dlmkit.spec import SpecError, load_spec
+from dlmkit.spec.checks_draft_verify import DRAFT_VERIFY_CHECKS
 from dlmkit.testing.toy import toy_network
 from dlmkit_strategies.cache import ElasticCache, FeatureCache
 from tests.draft_verify.pieces import drafter, networks, procedure, together
@@ -27,6 +28,10 @@ pipeline:
   resolve: remask
   schedule: fixed
 """
+DRAFTER = GOOD[GOOD.index("  draft:") : GOOD.index("  view:")]
+CAUSAL = GOOD.replace("builtin/verifier", "builtin/guide").replace(
+    "model: verifier,", "model: verifier, blocks: {use: fixed, length: 1},"
+)
 DRAWN = GOOD.replace("greedy", "categorical").replace("transition", "ratio")
 DRAWN = DRAWN.replace("remask", "replace-first")
 MULTI = DRAWN.replace(
@@ -41,6 +46,37 @@ CASES = {
     "a ratio of laws that nothing was drawn from": (
         DRAWN.replace("model: drafter, sample: categorical", "model: drafter, sample: greedy"),
         "draft-drawn", (12, 10), "judge by `point-mass`",
+    ),
+    "laws of a drafter that has none": (
+        GOOD.replace("transition", "kl").replace("states", "post")
+        .replace(DRAFTER, "  draft: ngram-table\n"),
+        "draft-laws", (10, 10), "draft with `model-steps`",
+    ),
+    "alternatives behind a single text": (
+        GOOD.replace("transition", "greedy").replace("states", "post")
+        .replace(DRAFTER, "  draft: rank-graph\n"),
+        "draft-branches", (9, 9), "write `view: states`",
+    ),
+    "alternatives that are each tried alone": (
+        GOOD.replace("transition", "point-mass").replace("remask", "replace-first")
+        .replace(DRAFTER, "  draft: rank-graph\n"),
+        "draft-alternatives", (10, 10), "judge by `recursive`",
+    ),
+    "gaps in what is read from the left": (
+        CAUSAL.replace("view: states", "view: causal").replace("transition", "greedy"),
+        "draft-gaps", (11, 9), "write `refine: [left-to-right]`",
+    ),
+    "a causal drafter that is to fill masks in any order": (
+        GOOD.replace("builtin/drafter", "builtin/guide"),
+        "left-to-right", (10, 15), "write `blocks: {use: fixed, length: 1}`",
+    ),
+    "a causal verifier that is to fill masks in any order": (
+        GOOD.replace("builtin/verifier", "builtin/guide"),
+        "left-to-right", (7, 13), "write `blocks: {use: fixed, length: 1}`",
+    ),
+    "guesses behind masks of a causal model": (
+        CAUSAL.replace("view: states", "view: pre").replace("transition", "greedy"),
+        "draft-attention", (11, 9), "use another view, or another verifier",
     ),
     "any order verified from left to right": (
         DRAWN.replace("scope: prefix", "scope: {use: prefix, order: position}"),
@@ -59,7 +95,7 @@ CASES = {
     ),
     "a carry without its view": (
         GOOD.replace("view: states", "view: post").replace("judge: transition", "judge: greedy")
-        .replace(GOOD[GOOD.index("  draft:"):GOOD.index("  view:")], "  draft: own-topk-chain\n"),
+        .replace(DRAFTER, "  draft: own-topk-chain\n"),
         "draft-carry", (8, 10), "use the view 'states'",
     ),
     "a verifier that remembers": (
@@ -134,6 +170,13 @@ def test_steps_that_a_cache_cannot_follow_are_warned_of(cache):
     (found,) = load_spec(text).warnings
     assert ("draft-cache", 7, 38) == (found.check, found.mark.line, found.mark.column)
     assert () == load_spec(text.replace(cache, "free-cache")).warnings
+
+
+def test_every_check_has_a_composition_that_it_refuses():
+    """Here, or where columns and vocabularies are tested; one only warns."""
+    elsewhere = {"draft-cache", "draft-columns", "draft-vocabulary"}
+    refused = {check for _, check, *_ in CASES.values()}
+    assert {check.id for check in DRAFT_VERIFY_CHECKS} <= refused | elsewhere
 
 
 @pytest.mark.parametrize("case", CASES)

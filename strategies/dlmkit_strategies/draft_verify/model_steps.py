@@ -35,6 +35,7 @@ class ModelSteps(Drafter):
     """
 
     name = "model-steps"
+    tells_laws = True
 
     pipeline: Denoise = option(doc="what drafts; it must not take tokens back")
     recall: float = option(

@@ -19,11 +19,12 @@ from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.roles import DraftRun
 from dlmkit.draft_verify.round import Round, RoundResult, Setting
 from dlmkit.draft_verify.stepper import Mark, Stepper
-from dlmkit.memory import Memory
+from dlmkit.memory import Memory, parts
 from dlmkit.need import Need
 from dlmkit.noise import SEED_LIMIT, Noise
 from dlmkit.outcome import Outcome
 from dlmkit.records import StepRecord
+from dlmkit.roles import CachePolicy
 from dlmkit.store import Store
 from dlmkit_strategies.draft_verify.recall import reminded
 
@@ -61,6 +62,7 @@ class PipelineRun(DraftRun):
         self.memory = Memory(pipeline, setting.canvas, info.vocab_size, layers=info.layers)
         self.mark = Mark.none(setting.canvas.start_B)
         self.dates, self.passes = Dates.of(setting.canvas), 0
+        self.drafted_BN = setting.canvas.tokens_BN
         self.before = self._saved()
 
     def draft(self, start: Round) -> Generator[StepRecord, None, Draft]:
@@ -91,22 +93,50 @@ class PipelineRun(DraftRun):
             resting_B = resting_B if going_B is None else resting_B | ~going_B
             record = StepRecord.of(outcome, self.pipeline.model, self.session.counts)
             yield attrs.evolve(record, phase="draft")
+        self.drafted_BN = scratch.tokens_BN
         return _joined(found) if found else Draft.empty(len(resting_B), resting_B.device)
 
     def settle(self, result: RoundResult) -> None:
-        """Return rows whose draft was not kept whole to where they were before it."""
+        """Return rows whose draft was not kept whole to where they were before it.
+
+        A store that only grows is cut instead: what it holds of the text that stands is true.
+        """
         self.told = result.step
         lost_B = ~result.whole_B
         self.mark = self.before.mark.where(lost_B, self.mark)
-        self.memory.rewind(self.before.memory, lost_B)
+        self.memory.rewind({**self.before.memory, **self._cut(result)}, lost_B)
         self.dates = self.before.dates.where(lost_B, self.dates)
+        if self._grows:
+            return
         if self.session.store is not None and self.before.store is not None:
             self.session.store.rollback(self.before.store, lost_B)
         elif self.session.store is not None:
             self.session.store.invalidate(lost_B[:, None])
 
+    @property
+    def _grows(self) -> bool:
+        """Whether the cache holds decided text only, each part of it for good."""
+        cache = self.pipeline.cache
+        return cache is not None and cache.exact() and cache.confined()
+
+    def _cut(self, result: RoundResult) -> Mapping[int, Mapping[str, Tensor]]:
+        """What a growing cache remembers once the text that was sent back has changed again."""
+        cache = self.pipeline.cache
+        if cache is None or not self._grows:
+            return {}
+        canvas = result.round.canvas.snapshot()
+        canvas.tokens_BN = self.drafted_BN
+        canvas.done_B = torch.ones_like(canvas.done_B)  # nothing is computed
+        now = self.memory.values
+        view = self.stepper.first(canvas, result.round.number, now)
+        outcome = attrs.evolve(
+            result.step, view=view, before_BN=self.drafted_BN, after_BN=result.after_BN
+        )
+        owners = [part for part in parts(cache) if isinstance(part, CachePolicy)]
+        return {id(each): each.advance(outcome) for each in owners if id(each) in now}
+
     def _saved(self) -> Before:
-        store = self.session.store
+        store = None if self._grows else self.session.store
         return Before(
             mark=self.mark,
             memory=self.memory.values,

@@ -25,6 +25,7 @@ class BeforeDraft(Sight):
     """
 
     name = "pre"
+    masks = True
 
     def look(self, draft: Draft, start: Round) -> Look:
         """The canvas as it stands."""

@@ -35,6 +35,7 @@ class GumbelTree(Drafter):
     name = "gumbel-tree"
     order = "position"
     branches = True
+    tells_laws = True
     requires = frozenset({"causal"})
 
     model: str = option("main", doc="name of the drafting network in `models`")

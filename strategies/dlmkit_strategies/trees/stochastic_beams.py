@@ -39,6 +39,7 @@ class StochasticBeams(Drafter):
     name = "stochastic-beams"
     order = "position"
     branches = True
+    tells_laws = True
     requires = frozenset({"causal"})
 
     model: str = option("main", doc="name of the drafting network in `models`")
