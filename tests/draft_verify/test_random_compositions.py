@@ -88,7 +88,11 @@ def test_what_is_all_sent_back_leaves_the_verifier_alone(
 @SOME
 @given(nets(attention=None), pipelines("drafter", sample=st.just(Likeliest())), SCHEDULES)
 def test_what_is_all_kept_is_the_drafters(networks, drafting, schedule):
-    """Invariant 5: without a bonus, and with a cache that verifying does not touch."""
+    """Invariant 5: without a bonus, and with a cache that verifying does not touch.
+
+    `multiblock` is for drafters that guess from left to right; it lets others rest.
+    """
+    assume(schedule.name != "multiblock")
     parts = {"judge": Trust(), "scope": Elementwise(), "bonus": None, "view": AfterDraft()}
     pipeline = procedure(alone(), ModelSteps(pipeline=drafting), schedule=schedule, **parts)
     assert together(drafting, networks).rows == together(pipeline, networks).rows

@@ -66,7 +66,7 @@ def looked_at(parents, tokens, network, canvas):
     )
     stepper = Stepper(alone(length=1), Session(network), 0, Need(top=TOKENS))
     look = EveryState().look(draft, start)
-    return draft, Verifier.begin(stepper, canvas).examine(draft, look, canvas, 0), start
+    return draft, Verifier.begin(stepper, canvas).examine(draft, look, canvas), start
 
 
 def written(parents, tokens, network, canvas):
