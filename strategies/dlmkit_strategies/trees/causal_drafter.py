@@ -89,7 +89,9 @@ class CausalDrafter:
             logits_BFV[..., self.session.info.mask_id] = -torch.inf
         return logits_BFV.log_softmax(dim=-1)
 
-    def record(self, start: Round, text_BN: Tensor, place_B1: Tensor) -> StepRecord:
+    def record(
+        self, start: Round, text_BN: Tensor, place_B1: Tensor, going_B: Tensor
+    ) -> StepRecord:
         """A pass, shown with one text of the tree that has reached this place."""
         place_B, token_B1 = place_B1[:, 0], text_BN.gather(1, place_B1)
         return StepRecord(
@@ -97,11 +99,11 @@ class CausalDrafter:
             network=self.model,
             counts=self.session.counts,
             before_BN=start.canvas.tokens_BN,
-            after_BN=torch.where(start.live_B[:, None], text_BN, start.canvas.tokens_BN),
+            after_BN=torch.where(going_B[:, None], text_BN, start.canvas.tokens_BN),
             positions_BP=place_B1,
             proposals_BP=token_B1,
             confidence_BP=torch.zeros_like(token_B1, dtype=torch.float64),
-            live_B=start.live_B,
+            live_B=going_B,
             block=BlockSpan(place_B, place_B + 1, place_B - start.canvas.start_B, 1),
             phase="draft",
         )

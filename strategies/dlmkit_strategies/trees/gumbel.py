@@ -84,7 +84,7 @@ class _Growing(DraftRun):
                 text.scatter(1, place_B1, token_B[:, None])
                 for text, token_B in zip(parents, child_BD.unbind(dim=1), strict=True)
             ]
-            yield self.network.record(start, texts[0], place_B1)
+            yield self.network.record(start, texts[0], place_B1, going_B)
         if not tokens:
             return Draft.empty(len(start.live_B), start.live_B.device)
         token_BD = torch.cat(tokens, dim=1)

@@ -102,7 +102,7 @@ class _Searching(DraftRun):
             tokens.append(torch.cat([text.gather(1, place_B1) for text in beams.texts], dim=1))
             known.append(beams.number_BF > -torch.inf)
             laws.append(_picked(law_BFV, from_BW))
-            yield self.network.record(start, beams.texts[0], place_B1)
+            yield self.network.record(start, beams.texts[0], place_B1, going_B)
         if not tokens:
             return Draft.empty(len(start.live_B), start.live_B.device)
         depths = [depth for depth, each in enumerate(tokens, 1) for _ in range(each.shape[1])]
