@@ -300,3 +300,17 @@ def test_an_empty_file_at_standard_input_is_refused(text, tmp_path, monkeypatch)
         monkeypatch.setattr("sys.stdin", file)
         with pytest.raises(RequestError, match="the file at standard input holds no prompt"):
             read_prompts([], None)
+
+
+def test_what_profile_measures_is_what_generate_runs(monkeypatch, tmp_path):
+    """The usual engine of built-in models; before, the number is missing, with what to run."""
+    monkeypatch.setattr("dlmkit.profiling.store._folder", lambda: tmp_path)
+    short = ["generate", "--json", "--pipeline", "fast-dllm", "--set", "gen_length=32", "copy: 1"]
+    (before,) = objects(CliRunner().invoke(main, short))
+    assert before["weighted_nfe"] is None
+    assert "`dlmkit profile --pipeline fast-dllm`" in before["weighted_nfe_missing"]
+    measured = ["profile", "--pipeline", "fast-dllm", "--rows", "1", "--fed", "8,64", "-n", "1"]
+    assert 0 == CliRunner().invoke(main, measured).exit_code
+    (after,) = objects(CliRunner().invoke(main, short))
+    assert after["weighted_nfe"] > 0
+    assert after["weighted_nfe_missing"] is None
