@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dlmkit.engine import Engine, LoadedModel
     from dlmkit.errors import DlmkitError
     from dlmkit.generation import Decode, Runner, generate
+    from dlmkit.guarantee import Guarantee
     from dlmkit.models.loading import load_model
     from dlmkit.need import Need
     from dlmkit.plan import Plan
@@ -56,6 +57,7 @@ __all__ = [
     "Document",
     "EarlyExit",
     "Engine",
+    "Guarantee",
     "Guide",
     "InputTransform",
     "LoadedModel",
@@ -96,6 +98,7 @@ _HOMES = {
     "Document": "dlmkit.spec",
     "EarlyExit": "dlmkit.roles",
     "Engine": "dlmkit.engine",
+    "Guarantee": "dlmkit.guarantee",
     "Guide": "dlmkit.roles",
     "InputTransform": "dlmkit.roles",
     "LoadedModel": "dlmkit.engine",

@@ -53,13 +53,14 @@ class Sample:
 
 @attrs.frozen(kw_only=True)
 class Measurement:
-    """All repeats of one pipeline on one machine."""
+    """All repeats of one pipeline on one machine; `engines` are those of its networks."""
 
     pipeline: str
     spec_id: str
     batch_size: int
     samples: Sequence[Sample]
     peak_memory_mb: float
+    engines: Mapping[str, str]
 
     def as_json(self) -> dict[str, Any]:
         """Medians over the repeats; times in milliseconds for each forward pass."""
@@ -76,6 +77,7 @@ class Measurement:
             "peak_memory_mb": round(self.peak_memory_mb, 1),
             "hardware": describe_hardware(),
             "versions": describe_versions(),
+            "engines": dict(self.engines),
             "tokens": first.tokens,
             "seconds": self._median(lambda each: each.wall),
             "pipeline": self.pipeline,
@@ -127,6 +129,7 @@ def measure(
         batch_size=batch_size,
         samples=samples,
         peak_memory_mb=peak_memory_mb(device),
+        engines={name: model.network.info.engine for name, model in runner.models.items()},
     )
 
 

@@ -44,7 +44,8 @@ def command(
     """Decode a fixed set of prompts and report medians over the repeats.
 
     Forward time is what the networks take, decision time everything between two forward passes;
-    overhead is wall time over forward time, minus one.
+    overhead is wall time over forward time, minus one.  Models run on the engine that
+    `dlmkit generate` takes for them.
     """
     console = error_console()
     with waiting(console, "starting"):
@@ -52,7 +53,12 @@ def command(
         import torch
 
         from dlmkit.benchmarking.measure import measure
+        from dlmkit.cli.usual_engine import with_usual_engine
         from dlmkit.generation import Runner
+
+        document, notes = with_usual_engine(document)
+    for note in notes:
+        console.print(f"[dim]{note}[/]", soft_wrap=True)
     if threads is not None:
         torch.set_num_threads(threads)
     with loading_bar(console) as progress:
@@ -84,7 +90,8 @@ def _table(measured: Measurement) -> Table:
     table.add_column(justify="right")
     for name, milliseconds in facts["forward_ms"].items():
         shown = "not used" if milliseconds is None else f"{milliseconds:.2f} ms"
-        table.add_row(f"one forward pass of {name}", shown)
+        engine = facts["engines"][name]
+        table.add_row(f"one forward pass of {name}, on {engine}", shown)
     table.add_row("decision, for each pass", f"{facts['decision_ms']:.2f} ms")
     table.add_row("overhead", f"{100 * facts['overhead']:.1f} %")
     table.add_row("tokens per second", f"{facts['tokens_per_second']:.1f}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dlmkit.explaining.guarantees import Guarantee, decode_guarantees, repeats, rows
+from dlmkit.explaining.guarantees import decode_guarantees, repeats, rows
+from dlmkit.guarantee import Guarantee
 
 if TYPE_CHECKING:
     from dlmkit.draft_verify.kernel import DraftVerify

@@ -9,8 +9,9 @@ import attrs
 from dlmkit.denoise import Denoise
 from dlmkit.draft_verify.kernel import DraftVerify
 from dlmkit.explaining.draft_guarantees import draft_guarantees
-from dlmkit.explaining.guarantees import Guarantee, decode_guarantees
+from dlmkit.explaining.guarantees import decode_guarantees, repeats, rows
 from dlmkit.explaining.outline import Step, outline
+from dlmkit.guarantee import Guarantee
 from dlmkit.spec.identify import loops
 
 if TYPE_CHECKING:
@@ -26,8 +27,7 @@ __all__ = ["Explanation", "explain"]
 class Explanation:
     """What there is to say about a document.
 
-    `models` says where each comes from; `guarantees` are None for a procedure of a plugin, about
-    which nothing is known.
+    `models` says where each comes from; `guarantees` are None for a procedure that tells none.
     """
 
     name: str
@@ -69,4 +69,5 @@ def _guarantees(procedure: Procedure, document: Document) -> tuple[Guarantee, ..
         return tuple(draft_guarantees(procedure, document.gen_length, looped=looped))
     if isinstance(procedure, Denoise):
         return tuple(decode_guarantees(procedure, document.gen_length, looped=looped))
-    return None
+    told = procedure.guarantees()
+    return None if told is None else (*told, rows(), repeats(procedure))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from dlmkit.denoise import Denoise
+from dlmkit.guarantee import Guarantee
 from dlmkit.memory import parts
 from dlmkit.roles import EarlyExit, Procedure, Reviser, Strategy
 
@@ -15,21 +16,7 @@ if TYPE_CHECKING:
 
     from dlmkit.component import Component
 
-__all__ = ["Guarantee", "decode_guarantees", "repeats", "rows"]
-
-
-@attrs.frozen(kw_only=True)
-class Guarantee:
-    """A claim about every decode of a pipeline, whether it holds, and why.
-
-    `invariant` is its number among those of the documentation (explanation/draft-verify).
-    """
-
-    id: str
-    claim: str
-    holds: bool
-    reason: str
-    invariant: int | None = None
+__all__ = ["decode_guarantees", "repeats", "rows"]
 
 
 def decode_guarantees(

@@ -52,7 +52,12 @@ def test_times_are_medians_over_repeats():
     usual = sample(wall=1.0, forwards=[0.2, 0.6])
     slow = sample(wall=9.0, forwards=[3.0, 3.0])
     report = Measurement(
-        pipeline="p", spec_id="s", batch_size=1, samples=[usual, slow, usual], peak_memory_mb=1.0
+        pipeline="p",
+        spec_id="s",
+        batch_size=1,
+        samples=[usual, slow, usual],
+        peak_memory_mb=1.0,
+        engines={"main": "torch"},
     ).as_json()
     assert {"main": 400.0, "idle": None} == report["forward_ms"]
     assert 100.0 == report["decision_ms"]
@@ -76,6 +81,19 @@ def test_a_batch_multiplies_fed_positions_not_forwards(run):
     found = json.loads(result.stdout)
     assert {"main": 32} == found["nfe"]
     assert 0 == found["fed_positions"] % (3 * 32)
+
+
+def test_built_in_models_run_where_generate_runs_them():
+    """On the compiled engine, unless told otherwise."""
+    from click.testing import CliRunner
+
+    from dlmkit.cli.main import main
+
+    short = ["--set", "gen_length=8", "--set", "pipeline.blocks.length=8"]
+    once = ["bench", "--pipeline", "fast-dllm", *short, "--repeats", "1", "--warmup", "0"]
+    usual = CliRunner().invoke(main, [*once, "--json"])
+    assert {"main": "onnxruntime"} == json.loads(usual.stdout)["engines"]
+    assert "on torch" in CliRunner().invoke(main, [*once, "--engine", "torch"]).stdout
 
 
 def test_the_table_is_for_people(run):

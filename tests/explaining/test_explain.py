@@ -113,3 +113,19 @@ def test_a_broken_spec_is_reported_like_everywhere():
     result = run("lada")
     assert 2 == result.exit_code
     assert "did you mean 'llada'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "holds", "reason"),
+    [
+        ("pipeline.drafts=2", True, "only where the pipeline's own step leads"),
+        ("pipeline.agreement=subset", False, "reveal less than a step would"),
+        ("pipeline.pipeline.sample={use: categorical}", False, "sample 'categorical' draws"),
+    ],
+)
+def test_free_dave_says_when_its_text_is_that_of_static_decoding(change, holds, reason):
+    """A procedure of a plugin tells its own guarantees, beside those that all have."""
+    known = explain(load_spec("free-dave", [change])).guarantees
+    assert ["lossless", "rows", "repeats"] == [each.id for each in known]
+    assert holds is known[0].holds
+    assert reason in known[0].reason

@@ -21,6 +21,9 @@ __all__ = ["PREFIX", "builtin_bundle", "cache_folder"]
 
 PREFIX = "builtin/"
 
+_MAKER = Path(__file__).parents[1] / "graph"
+"""The code that makes graphs."""
+
 
 def cache_folder() -> Path:
     """The folder of this user for things that can be made again."""
@@ -54,6 +57,6 @@ def _key(checkpoint: Path, dtype: str) -> str:
     digest = hashlib.sha256(repr(made_with).encode())
     for package in ("dlmkit", "onnx", "onnxscript", "torch"):
         digest.update(metadata.version(package).encode())
-    for path in sorted(checkpoint.iterdir()):
+    for path in (*sorted(_MAKER.glob("*.py")), *sorted(checkpoint.iterdir())):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -5,7 +5,7 @@ Legend: B rows, N canvas positions, X states.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import attrs
@@ -15,6 +15,7 @@ from dlmkit.canvas import Canvas
 from dlmkit.component import option
 from dlmkit.context import Context
 from dlmkit.denoise import Denoise
+from dlmkit.guarantee import Guarantee
 from dlmkit.memory import parts
 from dlmkit.records import StepRecord
 from dlmkit.roles import CachePolicy, Procedure, Strategy
@@ -71,6 +72,23 @@ class FreeDave(Procedure):
     def home(self) -> str:
         """The pipeline's model."""
         return self.pipeline.model
+
+    def guarantees(self) -> Sequence[Guarantee]:
+        """The text of static decoding: with exact agreement, and where nothing is drawn."""
+        drawn = [each for each in parts(self) if isinstance(each, Strategy) and each.stochastic]
+        missing = [f"{part.role} {part.name!r} draws" for part in drawn]
+        if self.agreement != "exact":
+            missing.append("agreement 'subset' keeps drafts that reveal less than a step would")
+        kept = "a draft is kept only where the pipeline's own step leads"
+        return [
+            Guarantee(
+                id="lossless",
+                claim="the text is that of its pipeline alone, under the same cache",
+                holds=not missing,
+                reason="; ".join(missing) or kept,
+                invariant=3,
+            )
+        ]
 
     def steps(self, context: Context, canvas: Canvas) -> Iterator[StepRecord]:
         """Decode the canvas in place; yield one record after each forward pass."""
