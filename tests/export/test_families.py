@@ -15,7 +15,7 @@ from dlmkit.models.loading import load_model
 from dlmkit.need import Need
 from dlmkit_export.bundle.make import make_bundle
 from dlmkit_export.bundle.options import ExportOptions
-from dlmkit_strategies.families import FAMILIES, Bd3Lm, Llada, Looped, Sedd
+from dlmkit_strategies.families import FAMILIES, Bd3Lm, Huginn, Llada, Looped, Sedd
 from tests.engines.calls import feed
 from tests.export.compiled import make, network, opened
 from tests.models.checkpoints import loaded
@@ -127,5 +127,5 @@ def test_networks_of_other_classes_are_refused(tmp_path):
 
 def test_every_kind_of_network_is_exported_or_refused():
     """A family that builds a network of its own needs a checkpoint in the lists above."""
-    known = {each.network for each in (Llada, Bd3Lm, Sedd, Looped)}
+    known = {each.network for each in (Llada, Bd3Lm, Sedd, Looped, Huginn)}
     assert known == {each.network for each in FAMILIES}

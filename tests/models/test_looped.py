@@ -88,7 +88,9 @@ models: {{main: {path}}}
 gen_length: 8
 pipeline:
   use: draft-verify
-  verifier: {{cache: {cache}, sample: greedy, confidence: probability, transfer: top-k}}
+  verifier:
+    {{blocks: {{use: fixed, length: 1}},
+    cache: {cache}, sample: greedy, confidence: probability, transfer: top-k}}
   draft: ngram-table
   view: causal
   judge: greedy
@@ -104,7 +106,7 @@ def test_no_cache_promises_the_text_of_whole_passes(checkpoint):
     text = DRAFTING.format(path=json.dumps(str(checkpoint)), cache="block-causal")
     document = load_spec(text)
     (found,) = document.warnings
-    assert ("looped-cache", 7, 21) == (found.check, found.mark.line, found.mark.column)
+    assert ("looped-cache", 9, 12) == (found.check, found.mark.line, found.mark.column)
     lost = {each.id: each for each in explain(document).guarantees}
     assert not lost["law"].holds
     assert "keeps one recurrence" in lost["law"].reason
