@@ -13,13 +13,13 @@ import pytest
 from dlmkit.bounds import at_least, at_most
 from dlmkit.combinators import COMBINATORS
 from dlmkit.component import option
+from dlmkit.need import Need
 from dlmkit.plugins import Plugins
 from dlmkit.roles import (
     Blocks,
     CachePolicy,
     ConfidenceScorer,
     EarlyExit,
-    Need,
     Procedure,
     Reviser,
     TokenSampler,

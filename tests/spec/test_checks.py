@@ -104,8 +104,9 @@ def test_a_cap_allows_revisers(good, plugins) -> None:
 
 def test_a_margin_exit_behind_guidance_is_warned_about() -> None:
     """C9: what the exit compares is no longer what its thresholds were set on."""
+    from dlmkit.need import Need
     from dlmkit.plugins import get_plugins
-    from dlmkit.roles import EarlyExit, Need
+    from dlmkit.roles import EarlyExit
 
     @attrs.frozen
     class Gap(EarlyExit):
