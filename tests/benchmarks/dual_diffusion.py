@@ -269,7 +269,7 @@ class Bench:
 @click.command()
 @click.option("--prompts", default=200, show_default=True, help="Prompts of each task.")
 @click.option(
-    "--sweep", default=25, show_default=True, help="Of these, for each draft length; 0: skip."
+    "--sweep", default=200, show_default=True, help="Of these, for each draft length; 0: skip."
 )
 @click.option("--batch", default=25, show_default=True, help="Prompts decoded together.")
 @click.option("--threads", type=int, help="CPU threads of PyTorch.")
