@@ -23,10 +23,10 @@ from dlmkit.memory import Memory
 from dlmkit.outcome import Outcome
 from dlmkit.place import Place
 from dlmkit.proposal import Proposal
+from dlmkit.recorded.replay import replayed_step
+from dlmkit.recorded.step_graphs import StepGraphs
 from dlmkit.records import StepRecord
-from dlmkit.replay import replayed_step
 from dlmkit.session import SavedSession, Session, SizeUnknownError
-from dlmkit.step_graphs import StepGraphs
 from dlmkit.tracking import Look, Tracker
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from dlmkit.need import Need
 from dlmkit.network import KeyValues, Network, NetworkInfo, NetworkInputs, NetworkOutput
 from dlmkit.plan import Plan
 from dlmkit.prediction import Prediction
-from dlmkit.recording import CudaGraphs, NotRecordableError, Recorder
+from dlmkit.recorded.recorder import CudaGraphs, NotRecordableError, Recorder
 from dlmkit.records import Counts
 from dlmkit.shadows import Shadows
 from dlmkit.store import Store

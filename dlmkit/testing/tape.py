@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dlmkit.recording import NotRecordableError
+from dlmkit.recorded.recorder import NotRecordableError
 from dlmkit.testing.host_reads import host_reads
 
 __all__ = ["Tapes"]

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.engines.torch_network import TorchNetwork
-from dlmkit.recording import CudaGraphs
+from dlmkit.recorded.recorder import CudaGraphs
 from dlmkit.session import Session
 from dlmkit.spec import load_spec
 from tests.core.toy_presets import PRESETS, short, toys_for

@@ -12,8 +12,8 @@ import torch
 
 from dlmkit.flags import EXPECTED
 from dlmkit.kept import Kept
-from dlmkit.recording import SomeSteps
-from dlmkit.step_graphs import After, Before, StepGraphs
+from dlmkit.recorded.recorder import SomeSteps
+from dlmkit.recorded.step_graphs import After, Before, StepGraphs
 from dlmkit.tracking import Look
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from dlmkit.canvas import Canvas
 from dlmkit.errors import DlmkitError
-from dlmkit.nested import mapped, tensors_in
 from dlmkit.place import Place
-from dlmkit.recording import NotRecordableError, Recorder
+from dlmkit.recorded.nested import mapped, tensors_in
+from dlmkit.recorded.recorder import NotRecordableError, Recorder
 from dlmkit.records import StepRecord
 from dlmkit.session import SizeUnknownError
 

@@ -1,0 +1,1 @@
+"""Whole steps that a device repeats without Python in between."""
