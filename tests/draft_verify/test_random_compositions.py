@@ -59,12 +59,7 @@ def test_steps_of_the_verifier_give_its_own_text(networks, verifier, draft, sche
 @SOME
 @given(nets(), pipelines("verifier", EXACT, st.just(Likeliest())), SCHEDULES)
 def test_a_verifier_that_drafts_for_itself_loses_nothing(networks, pipeline, schedule):
-    """Invariant 1: by the same rules every step is one that it would take.
-
-    Rules that share a block out to a number of steps count from where it was entered, which is
-    not the same for both after a bonus that leads into a block.
-    """
-    assume(pipeline.transfer.name != "quota")
+    """Invariant 1: by the same rules every step is one that it would take."""
     parts = {"schedule": schedule, "judge": Transition()}
     _, _, ledgers = run(procedure(pipeline, ModelSteps(pipeline=pipeline), **parts), networks)
     assert {1.0} == {ledger.acceptance for ledger in ledgers}

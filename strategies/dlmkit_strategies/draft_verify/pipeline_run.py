@@ -100,10 +100,11 @@ class PipelineRun(DraftRun):
         """Return rows whose draft was not kept whole to where they were before it.
 
         A store that only grows is cut instead: what it holds of the text that stands is true.
+        The verifier's own step counts as one of the pipeline's.
         """
         self.told = result.step
         lost_B = ~result.whole_B
-        self.mark = self.before.mark.where(lost_B, self.mark)
+        self.mark = self._stepped(self.before.mark.where(lost_B, self.mark), result)
         self.memory.rewind({**self.before.memory, **self._cut(result)}, lost_B)
         self.dates = self.before.dates.where(lost_B, self.dates)
         if self._grows:
@@ -112,6 +113,19 @@ class PipelineRun(DraftRun):
             self.session.store.rollback(self.before.store, lost_B)
         elif self.session.store is not None:
             self.session.store.invalidate(lost_B[:, None])
+
+    def _stepped(self, mark: Mark, result: RoundResult) -> Mark:
+        """One step on in rows in which the verifier took its own.
+
+        An approximate cache goes by the passes that it has seen itself.
+        """
+        if self.stepper.approximation is not None:
+            return mark
+        canvas = result.round.canvas.snapshot()
+        canvas.tokens_BN = result.written_BN
+        took_B = (result.after_BN != result.written_BN).any(dim=1)
+        first = self.stepper.first(canvas, result.round.number, self.memory.values)
+        return mark.next(first).where(took_B, mark)
 
     @property
     def _grows(self) -> bool:
