@@ -103,7 +103,8 @@ def difference(runners: Sequence[Runner], batch: Sequence[str], first: int) -> d
 
     `error` is the largest difference of a confidence between the engines in that row, `gap` how
     far the confidences of what one of them chose and the other did not lie from the nearest that
-    both treated the other way.  A gap within twice the error is rounding.
+    both treated the other way (absent: they chose the same).  A gap within twice the error is
+    rounding.
     """
     for records in zip(*(start(runner, batch, first) for runner in runners), strict=False):
         after = [record.after_BN for record in records]
@@ -124,6 +125,8 @@ def closeness(records: Sequence[StepRecord], row: int) -> dict[str, float]:
         for record in records
     )
     disputed, rest = (chose != chose_too) & both, (chose == chose_too) & both
+    if not bool(disputed.any()):  # other tokens at the same positions: that is no tie of places
+        return {"error": error}
     # Two choices of one token each dispute both positions: the gap is between the two.
     against = rest if int(disputed.sum()) == 1 else disputed
     values = mine[disputed][:, None] - mine[against][None, :]
