@@ -82,11 +82,9 @@ class TorchNetwork:
             **self._mixed(inputs),
             **_noise(inputs),
         )
-        pack, logits_BSV = self._scores(hidden_BQD, inputs, need)
-        return NetworkOutput(
-            pack=pack,
-            logits_BSV=logits_BSV,
-            fresh=KeyValues(keys_YBGCE=keys_YBGQE, values_YBGCE=values_YBGQE),
+        fresh = KeyValues(keys_YBGCE=keys_YBGQE, values_YBGCE=values_YBGQE)
+        return attrs.evolve(
+            self._output(hidden_BQD, fresh, inputs, need),
             attention_YBQK=tap.attention_YBQK,
             relevance_YBQ=tap.relevance_YBQ,
         )
@@ -101,15 +99,10 @@ class TorchNetwork:
             steps,
             inputs.features,
         )
-        pack, logits_BSV = self._scores(hidden_BND, inputs, need)
         keys, values = features.keys_YBGME[:, :, :, :-1], features.values_YBGME[:, :, :, :-1]
-        return NetworkOutput(
-            pack=pack,
-            logits_BSV=logits_BSV,
-            fresh=KeyValues(keys_YBGCE=keys, values_YBGCE=values),
-            features=features,
-            computed=computed,
-        )
+        fresh = KeyValues(keys_YBGCE=keys, values_YBGCE=values)
+        found = self._output(hidden_BND, fresh, inputs, need)
+        return attrs.evolve(found, features=features, computed=computed)
 
     def _refined(self, inputs: NetworkInputs, latents: Latents, need: Need) -> NetworkOutput:
         past = inputs.past
@@ -121,13 +114,8 @@ class TorchNetwork:
             None if past is None else past.keys_YBGCE,
             None if past is None else past.values_YBGCE,
         )
-        pack, logits_BSV = self._scores(hidden_BQD, inputs, need)
-        return NetworkOutput(
-            pack=pack,
-            logits_BSV=logits_BSV,
-            fresh=KeyValues(keys_YBGCE=keys_YBGQE, values_YBGCE=values_YBGQE),
-            latents=after,
-        )
+        fresh = KeyValues(keys_YBGCE=keys_YBGQE, values_YBGCE=values_YBGQE)
+        return attrs.evolve(self._output(hidden_BQD, fresh, inputs, need), latents=after)
 
     def _mixed(self, inputs: NetworkInputs) -> dict[str, Tensor]:
         """The embeddings of mixtures, where some are fed."""
@@ -137,9 +125,9 @@ class TorchNetwork:
         weights_BQK1 = inputs.mix_weights_BQK[..., None].to(embeds_BQKD.dtype)
         return {"embeds_BQD": (embeds_BQKD * weights_BQK1).sum(dim=2)}
 
-    def _scores(
-        self, hidden_BQD: Tensor, inputs: NetworkInputs, need: Need
-    ) -> tuple[ScorePack, Tensor | None]:
+    def _output(
+        self, hidden_BQD: Tensor, fresh: KeyValues, inputs: NetworkInputs, need: Need
+    ) -> NetworkOutput:
         """Score the wanted rows, a slice of them at a time."""
         index_BSD = inputs.want_BS[..., None].expand(-1, -1, hidden_BQD.shape[-1])
         hidden_BSD = hidden_BQD.gather(1, index_BSD)
@@ -152,7 +140,11 @@ class TorchNetwork:
             packs.append(score_pack(part_BSV, need, current))
             if need.logits:
                 logits.append(part_BSV)
-        return _joined_packs(packs), _joined(logits) if need.logits else None
+        return NetworkOutput(
+            pack=_joined_packs(packs),
+            logits_BSV=_joined(logits) if need.logits else None,
+            fresh=fresh,
+        )
 
 
 def _noise(inputs: NetworkInputs) -> dict[str, Tensor]:
