@@ -74,8 +74,10 @@ class Prediction:
         token gets minus infinity.
         """
         if self.logits_BPV is not None:
-            chosen_BP = self.logits_BPV.gather(-1, tokens_BP[..., None])[..., 0]
-            return chosen_BP.to(self.pack.lse_BP.dtype) - self.pack.lse_BP
+            best_BP1, dtype = self.pack.top_ids_BPK[..., :1], self.pack.lse_BP.dtype
+            chosen_BP1 = self.logits_BPV.gather(-1, tokens_BP[..., None]).to(dtype)
+            below_BP1 = chosen_BP1 - self.logits_BPV.gather(-1, best_BP1).to(dtype)
+            return below_BP1[..., 0] + self.pack.top_logp_BPK[..., 0]
         hit_BPK = self.pack.top_ids_BPK == tokens_BP[..., None]
         return torch.where(hit_BPK, self.pack.top_logp_BPK, -torch.inf).amax(dim=-1)
 
@@ -83,38 +85,32 @@ class Prediction:
 def score_pack(logits_BPV: Tensor, need: Need, current_BP: Tensor | None = None) -> ScorePack:
     """Reduce logits to the statistics in `need`.
 
-    The vocabulary-sized exponential is formed once, and only when the entropy is needed.
+    Everything is relative to the largest logit, whose own weight of 1 is left out of the sums:
+    beside it, what the other tokens weigh together would be rounded away.  So logarithms of
+    probabilities and entropies are exact to relative precision where a token is all but certain.
     `current_BP` is required when `need.current` is set.
     """
     wide_BPV = logits_BPV if logits_BPV.dtype == torch.float64 else logits_BPV.float()
-    lse_BP = wide_BPV.logsumexp(dim=-1)
     top_BPK, ids_BPK = _top(wide_BPV, need.top)
-    entropy_BP = current_logp_BP = None
-    if need.entropy:
-        entropy_BP = _entropy(wide_BPV, ids_BPK[..., :1])
+    peak_BP1, best_BP1 = top_BPK[..., :1], ids_BPK[..., :1]
+    lowered_BPV = wide_BPV - peak_BP1
+    weight_BPV = lowered_BPV.exp().scatter_(-1, best_BP1, 0.0)
+    rest_BP = weight_BPV.sum(dim=-1)
+    spread_BP = rest_BP.log1p()
+    current_logp_BP = entropy_BP = None
     if need.current and current_BP is not None:
-        current_logp_BP = wide_BPV.gather(-1, current_BP[..., None])[..., 0] - lse_BP
+        current_logp_BP = lowered_BPV.gather(-1, current_BP[..., None])[..., 0] - spread_BP
+    if need.entropy:
+        least = torch.finfo(lowered_BPV.dtype).min
+        product_BP = weight_BPV.mul_(lowered_BPV.clamp_min_(least)).sum(dim=-1)
+        entropy_BP = spread_BP - product_BP / (1 + rest_BP)
     return ScorePack(
         top_ids_BPK=ids_BPK,
-        top_logp_BPK=top_BPK - lse_BP[..., None],
-        lse_BP=lse_BP,
+        top_logp_BPK=(top_BPK - peak_BP1) - spread_BP[..., None],
+        lse_BP=peak_BP1[..., 0] + spread_BP,
         entropy_BP=entropy_BP,
         current_logp_BP=current_logp_BP,
     )
-
-
-def _entropy(logits_BPV: Tensor, best_BP1: Tensor) -> Tensor:
-    """Entropy in nats, exact to relative precision also where one token is all but certain.
-
-    Everything is relative to the largest logit, whose own weight of 1 is left out of the sum:
-    beside it, what the other tokens weigh together would be rounded away.
-    """
-    lowered_BPV = logits_BPV - logits_BPV.gather(-1, best_BP1)
-    weight_BPV = lowered_BPV.exp().scatter_(-1, best_BP1, 0.0)
-    rest_BP = weight_BPV.sum(dim=-1)
-    least = torch.finfo(lowered_BPV.dtype).min
-    product_BP = weight_BPV.mul_(lowered_BPV.clamp_min_(least)).sum(dim=-1)
-    return rest_BP.log1p() - product_BP / (1 + rest_BP)
 
 
 def _top(logits_BPV: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -51,6 +51,24 @@ def test_a_constant_added_to_the_logits_changes_no_probability(logits_BPV):
     assert torch.allclose(one.entropy_BP, other.entropy_BP, atol=1e-4)
 
 
+@pytest.mark.parametrize("lead", [5.0, 18.0, 30.0, 60.0])
+def test_certainty_is_told_apart_to_relative_precision(lead):
+    """What a log-sum-exp of twenty would round to zero, or to a multiple of two millionths."""
+    logits_BPV = torch.randn(2, 3, 40, generator=torch.Generator().manual_seed(0))
+    logits_BPV[..., 7] = lead
+    current_BP = torch.full((2, 3), 7)
+    single, double = (
+        score_pack(each_BPV, EVERYTHING, current_BP)
+        for each_BPV in (logits_BPV, logits_BPV.double())
+    )
+    guess = Prediction(pack=single, logits_BPV=logits_BPV).logp_of(current_BP)
+    close = {"atol": 0, "rtol": 1e-5, "check_dtype": False}
+    torch.testing.assert_close(single.top_logp_BPK, double.top_logp_BPK, **close)
+    torch.testing.assert_close(single.current_logp_BP, double.current_logp_BP, **close)
+    torch.testing.assert_close(single.entropy_BP, double.entropy_BP, **close)
+    torch.testing.assert_close(guess, double.current_logp_BP, **close)
+
+
 @pytest.mark.parametrize("top", [1, 2, 4])
 def test_ties_go_to_the_lowest_token(top):
     """Whatever order the library's top-k has among equals."""

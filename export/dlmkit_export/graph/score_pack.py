@@ -52,7 +52,7 @@ def _statistics(
     """Largest logits first: everything else is relative to the largest.
 
     The largest one's own weight of 1 is left out of the sums, beside which a rest that is almost
-    nothing would be rounded away: entropies are exact to relative precision.
+    nothing would be rounded away: logarithms and entropies are exact to relative precision.
     """
     count = tape.initializer(ir.tensor([candidates], name="pack_candidates"))
     last = tape.initializer(ir.tensor([-1], name="pack_last"))
@@ -76,13 +76,13 @@ def _statistics(
     weighted_BSV = tape.op("Mul", [weight_BSV, lowered_BSV])
     mean_BS1 = tape.op("Div", [tape.op("ReduceSum", [weighted_BSV, last]), total_BS1])
     index_BS1 = tape.op("Unsqueeze", [current_BS, last])
-    current_BS1 = tape.op("GatherElements", [logits_BSV, index_BS1], attributes={"axis": -1})
+    current_BS1 = tape.op("GatherElements", [lowered_BSV, index_BS1], attributes={"axis": -1})
     return (
         ids_BSK,
-        tape.op("Sub", [top_BSK, lse_BS1]),
+        tape.op("Sub", [tape.op("Sub", [top_BSK, peak_BS1]), spread_BS1]),
         tape.op("Squeeze", [lse_BS1, last]),
         tape.op("Squeeze", [tape.op("Sub", [spread_BS1, mean_BS1]), last]),
-        tape.op("Squeeze", [tape.op("Sub", [current_BS1, lse_BS1]), last]),
+        tape.op("Squeeze", [tape.op("Sub", [current_BS1, spread_BS1]), last]),
     )
 
 
