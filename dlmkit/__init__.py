@@ -9,6 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dlmkit.accounts.records import StepRecord
+    from dlmkit.accounts.results import Result
+    from dlmkit.accounts.traces import read_trace
     from dlmkit.canvas import Canvas
     from dlmkit.component import Component, StateField, option
     from dlmkit.engine import Engine, LoadedModel
@@ -17,11 +20,9 @@ if TYPE_CHECKING:
     from dlmkit.guarantee import Guarantee
     from dlmkit.models.loading import load_model
     from dlmkit.need import Need
-    from dlmkit.plan import Plan
+    from dlmkit.passes.plan import Plan
     from dlmkit.plugins import hookimpl
     from dlmkit.prediction import Prediction
-    from dlmkit.records import StepRecord
-    from dlmkit.results import Result
     from dlmkit.roles import (
         Blocks,
         CachePolicy,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     )
     from dlmkit.spec import Document, load_spec
     from dlmkit.spec.documents import ModelRef
-    from dlmkit.traces import read_trace
     from dlmkit.view import View
 
     __version__: str
@@ -106,14 +106,14 @@ _HOMES = {
     "ModelRef": "dlmkit.spec.documents",
     "Need": "dlmkit.need",
     "Observer": "dlmkit.roles",
-    "Plan": "dlmkit.plan",
+    "Plan": "dlmkit.passes.plan",
     "Prediction": "dlmkit.prediction",
     "Procedure": "dlmkit.roles",
-    "Result": "dlmkit.results",
+    "Result": "dlmkit.accounts.results",
     "Reviser": "dlmkit.roles",
     "Runner": "dlmkit.generation",
     "StateField": "dlmkit.component",
-    "StepRecord": "dlmkit.records",
+    "StepRecord": "dlmkit.accounts.records",
     "StopRule": "dlmkit.roles",
     "TokenSampler": "dlmkit.roles",
     "TransferRule": "dlmkit.roles",
@@ -123,7 +123,7 @@ _HOMES = {
     "load_model": "dlmkit.models.loading",
     "load_spec": "dlmkit.spec",
     "option": "dlmkit.component",
-    "read_trace": "dlmkit.traces",
+    "read_trace": "dlmkit.accounts.traces",
 }
 """Where each public name is defined."""
 

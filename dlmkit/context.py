@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from dlmkit.accounts.records import Counts
 from dlmkit.errors import RequestError
-from dlmkit.records import Counts
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 
 if TYPE_CHECKING:
     from dlmkit.models.tokenizer import Tokenizer

@@ -1,6 +1,6 @@
 """The pipeline of one network: the slots that make up an unmasking method.
 
-What is optional is identity when absent.  `dlmkit.run` runs it step by step.
+What is optional is identity when absent.  `dlmkit.loop.run` runs it step by step.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from collections.abc import Iterator
 
 import attrs
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.bounds import at_least
 from dlmkit.canvas import Canvas
 from dlmkit.component import option
 from dlmkit.context import Context
-from dlmkit.decision import Decision
-from dlmkit.forecast import Forecast
-from dlmkit.memory import parts
+from dlmkit.loop.decision import Decision
+from dlmkit.loop.forecast import Forecast
+from dlmkit.loop.memory import parts
+from dlmkit.loop.run import Run
+from dlmkit.loop.tracking import Tracker
 from dlmkit.need import Need
 from dlmkit.network import NetworkInfo
-from dlmkit.records import StepRecord
 from dlmkit.roles import (
     Blocks,
     CachePolicy,
@@ -37,8 +39,6 @@ from dlmkit.roles import (
     TokenSampler,
     TransferRule,
 )
-from dlmkit.run import Run
-from dlmkit.tracking import Tracker
 
 __all__ = ["Denoise"]
 

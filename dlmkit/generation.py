@@ -16,26 +16,26 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.accounts.ledger_keeper import LedgerKeeper
+from dlmkit.accounts.results import Result
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.defaults import DEFAULT_PIPELINE
 from dlmkit.engine import LoadedModel, find_engine
 from dlmkit.errors import ModelError
-from dlmkit.host_threads import left_to_networks
-from dlmkit.ledger_keeper import LedgerKeeper
+from dlmkit.host.threads import left_to_networks
 from dlmkit.models.loading import load_model
+from dlmkit.passes.session import Session
 from dlmkit.profiling.weighing import PassLog, Scales, Sizes
 from dlmkit.prompts import Mode, check_prompts, encode
 from dlmkit.requirements import refuse_unmet
-from dlmkit.results import Result
-from dlmkit.session import Session
 from dlmkit.spec import Document, load_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dlmkit.accounts.records import StepRecord
     from dlmkit.models.tokenizer import Tokenizer
-    from dlmkit.records import StepRecord
 
 __all__ = ["Decode", "Runner", "generate"]
 

@@ -17,10 +17,10 @@ import attrs
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
 
-    from dlmkit.latents import Latents
-    from dlmkit.layer_steps import Features, LayerSteps
     from dlmkit.models.arch import AttentionPattern
     from dlmkit.models.tokenizer import Tokenizer
+    from dlmkit.passes.latents import Latents
+    from dlmkit.passes.layer_steps import Features, LayerSteps
     from dlmkit.prediction import Need, ScorePack
 
 __all__ = ["KeyValues", "Network", "NetworkInfo", "NetworkInputs", "NetworkOutput"]
@@ -41,8 +41,8 @@ class NetworkInfo:
     predictions that hang on the noise level of a row.
     `prompt_ids` are the numbers of prompt tokens, embeddings that may be fed and are never
     predicted.  `cache_slots` is the fixed room of a network that writes into its cache (see
-    `dlmkit.in_place`); None: it reads the cache only.  `own_threads` says that passes run on
-    threads of the engine's own, not on PyTorch's; `recordable` that a pass does nothing but
+    `dlmkit.key_values.in_place`); None: it reads the cache only.  `own_threads` says that passes
+    run on threads of the engine's own, not on PyTorch's; `recordable` that a pass does nothing but
     PyTorch's operators, the same for the same shapes.  `tokenizer` is there while a session decodes
     with a checkpoint that has one.
     """

@@ -17,7 +17,7 @@ from torch import Tensor
 from dlmkit.need import Need
 
 if TYPE_CHECKING:
-    from dlmkit.taps import Taps
+    from dlmkit.passes.taps import Taps
 
 __all__ = ["Need", "Prediction", "ScorePack", "score_pack"]
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from dlmkit.component import Component, option
-from dlmkit.constants import constant
 from dlmkit.errors import StrategyError
+from dlmkit.host.constants import constant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

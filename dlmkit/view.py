@@ -16,10 +16,10 @@ from torch import Tensor
 
 from dlmkit.canvas import Canvas
 from dlmkit.errors import StrategyError
-from dlmkit.kept import Kept
+from dlmkit.host.kept import Kept
+from dlmkit.loop.proposal import Proposal
 from dlmkit.network import NetworkInfo
 from dlmkit.noise import Noise
-from dlmkit.proposal import Proposal
 
 if TYPE_CHECKING:
     from dlmkit.roles import Strategy

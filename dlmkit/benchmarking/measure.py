@@ -11,7 +11,7 @@ import torch
 
 from dlmkit.benchmarking.timing import TimedNetwork, wait_for
 from dlmkit.generation import Runner
-from dlmkit.hardware import describe_hardware, describe_versions, peak_memory_mb
+from dlmkit.host.hardware import describe_hardware, describe_versions, peak_memory_mb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

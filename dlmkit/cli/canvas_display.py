@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from dlmkit.accounts.records import StepRecord
     from dlmkit.draft_verify.audit import Audit
     from dlmkit.generation import Decode
-    from dlmkit.records import StepRecord
 
 __all__ = ["CanvasDisplay", "row_states"]
 

@@ -12,7 +12,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dlmkit.results import Result
+    from dlmkit.accounts.results import Result
 
 __all__ = ["cost_report"]
 

@@ -39,7 +39,7 @@ def command(*, as_json: bool) -> None:
 
 def _findings() -> dict[str, Any]:
     from dlmkit.cli.engine_report import engine_reports
-    from dlmkit.hardware import describe_hardware, describe_versions
+    from dlmkit.host.hardware import describe_hardware, describe_versions
     from dlmkit.plugins import get_plugins
 
     plugins = get_plugins()

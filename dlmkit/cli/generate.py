@@ -19,11 +19,11 @@ from dlmkit.cli.spec_options import document_from, spec_options
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dlmkit.accounts.results import Result
+    from dlmkit.accounts.traces import TraceWriter
     from dlmkit.cli.canvas_display import CanvasDisplay
     from dlmkit.generation import Decode, Runner
     from dlmkit.prompts import Mode
-    from dlmkit.results import Result
-    from dlmkit.traces import TraceWriter
 
 __all__ = ["command"]
 
@@ -169,6 +169,6 @@ def _display(console: Console, prompts: int) -> CanvasDisplay:
 
 
 def _writer(path: Path) -> TraceWriter:
-    from dlmkit.traces import TraceWriter
+    from dlmkit.accounts.traces import TraceWriter
 
     return TraceWriter(path)

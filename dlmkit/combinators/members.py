@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from dlmkit.memory import parts
+from dlmkit.loop.memory import parts
 from dlmkit.need import Need
 from dlmkit.roles import Strategy
 

@@ -16,8 +16,8 @@ from dlmkit.canvas import Canvas
 from dlmkit.draft_verify.picking import either, stacked
 from dlmkit.draft_verify.stepper import Mark, Stepper
 from dlmkit.outcome import Outcome
+from dlmkit.passes.variants import places
 from dlmkit.prediction import Prediction
-from dlmkit.variants import places
 from dlmkit.view import View
 
 if TYPE_CHECKING:

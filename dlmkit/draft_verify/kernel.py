@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 
 import attrs
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.bounds import at_least
 from dlmkit.canvas import Canvas
 from dlmkit.component import option
@@ -30,7 +31,6 @@ from dlmkit.draft_verify.roles import (
     Scope,
     Sight,
 )
-from dlmkit.records import StepRecord
 from dlmkit.roles import Observer, Procedure
 
 __all__ = ["DraftVerify"]

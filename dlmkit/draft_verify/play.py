@@ -12,6 +12,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.canvas import Canvas
 from dlmkit.draft_verify.audit import Audit
 from dlmkit.draft_verify.draft import Draft
@@ -24,7 +25,6 @@ from dlmkit.errors import StrategyError
 from dlmkit.need import Need
 from dlmkit.noise import Noise
 from dlmkit.outcome import Outcome
-from dlmkit.records import StepRecord
 
 if TYPE_CHECKING:
     from dlmkit.context import Context

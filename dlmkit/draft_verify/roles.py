@@ -22,6 +22,7 @@ from dlmkit.need import Need
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from dlmkit.accounts.records import StepRecord
     from dlmkit.canvas import Canvas
     from dlmkit.draft_verify.draft import Draft
     from dlmkit.draft_verify.evidence import Evidence
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from dlmkit.models.tokenizer import Tokenizer
     from dlmkit.network import NetworkInfo
     from dlmkit.outcome import Outcome
-    from dlmkit.records import StepRecord
 
 __all__ = [
     "Bonus",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import attrs
 import torch
 
-from dlmkit.memory import parts, rows_of, where_of
+from dlmkit.loop.memory import parts, rows_of, where_of
 from dlmkit.roles import CachePolicy
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Single steps of a `denoise` pipeline, from any canvas and any point of its way there.
 
-The loop in `dlmkit.run` follows one canvas.  Drafting and verifying need the very same
+The loop in `dlmkit.loop.run` follows one canvas.  Drafting and verifying need the very same
 decisions on canvases that branch, are rolled back, or belong to rows that have taken different
 numbers of steps, so here the place in a decode is a value that is handed in.
 
@@ -17,18 +17,18 @@ import torch
 from torch import Tensor
 
 from dlmkit.canvas import Canvas
+from dlmkit.loop.proposal import Proposal
 from dlmkit.need import Need
 from dlmkit.noise import Noise
 from dlmkit.outcome import Outcome
+from dlmkit.passes.session import Session
 from dlmkit.prediction import Prediction
-from dlmkit.proposal import Proposal
-from dlmkit.session import Session
 from dlmkit.view import View
 
 if TYPE_CHECKING:
-    from dlmkit.decision import Decision
     from dlmkit.denoise import Denoise
-    from dlmkit.forecast import Forecast
+    from dlmkit.loop.decision import Decision
+    from dlmkit.loop.forecast import Forecast
     from dlmkit.roles import CachePolicy
 
 __all__ = ["Mark", "Stepper"]

@@ -11,7 +11,6 @@ import attrs
 import torch
 from torch import Tensor
 
-from dlmkit.branches import Branches
 from dlmkit.canvas import Canvas
 from dlmkit.draft_verify.dates import Dates
 from dlmkit.draft_verify.draft import Draft
@@ -20,15 +19,16 @@ from dlmkit.draft_verify.picking import stacked
 from dlmkit.draft_verify.roles import Look
 from dlmkit.draft_verify.side_by_side import foreseen, late
 from dlmkit.draft_verify.stepper import Mark, Stepper
-from dlmkit.memory import Memory, rows_of
+from dlmkit.key_values.store import Store
+from dlmkit.loop.memory import Memory, rows_of
 from dlmkit.outcome import Outcome
-from dlmkit.session import Session
-from dlmkit.store import Store
+from dlmkit.passes.branches import Branches
+from dlmkit.passes.session import Session
 from dlmkit.view import BlockSpan, View
 
 if TYPE_CHECKING:
+    from dlmkit.accounts.records import Counts
     from dlmkit.draft_verify.round import Round
-    from dlmkit.records import Counts
 
 __all__ = ["Verifier"]
 

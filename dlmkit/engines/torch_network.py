@@ -22,10 +22,10 @@ from dlmkit.network import KeyValues, NetworkInfo, NetworkInputs, NetworkOutput
 from dlmkit.prediction import ScorePack, score_pack
 
 if TYPE_CHECKING:
-    from dlmkit.latents import Latents
-    from dlmkit.layer_steps import LayerSteps
     from dlmkit.models.text_module import TextModule
     from dlmkit.need import Need
+    from dlmkit.passes.latents import Latents
+    from dlmkit.passes.layer_steps import LayerSteps
 
 __all__ = ["TorchNetwork"]
 

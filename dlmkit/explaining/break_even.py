@@ -16,7 +16,7 @@ from dlmkit.denoise import Denoise
 from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.round import Round
 from dlmkit.draft_verify.verdict import Verdict
-from dlmkit.memory import parts
+from dlmkit.loop.memory import parts
 from dlmkit.noise import Noise
 from dlmkit.roles import Procedure
 

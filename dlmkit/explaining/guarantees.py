@@ -8,7 +8,7 @@ import attrs
 
 from dlmkit.denoise import Denoise
 from dlmkit.guarantee import Guarantee
-from dlmkit.memory import parts
+from dlmkit.loop.memory import parts
 from dlmkit.roles import EarlyExit, Procedure, Reviser, Strategy
 
 if TYPE_CHECKING:

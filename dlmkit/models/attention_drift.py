@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that every torch reader knows
 
-from dlmkit.layer_steps import Drift, Features
 from dlmkit.models.attention_tap import mean_weights
+from dlmkit.passes.layer_steps import Drift, Features
 
 __all__ = ["Watch"]
 

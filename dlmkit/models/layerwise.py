@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that every torch reader knows
 
-from dlmkit.layer_steps import Adapt, Features, LayerSteps
 from dlmkit.models.attention_drift import Watch
 from dlmkit.models.layers import widen
+from dlmkit.passes.layer_steps import Adapt, Features, LayerSteps
 
 if TYPE_CHECKING:
     from dlmkit.models.decoder import Decoder

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that every torch reader knows
 
-from dlmkit.latents import Latents
 from dlmkit.models.arch import ArchSpec
 from dlmkit.models.attend import of_layer
 from dlmkit.models.decoder import Backbone
 from dlmkit.models.layers import Linear, RMSNorm
 from dlmkit.models.text_module import TextModule
+from dlmkit.passes.latents import Latents
 
 if TYPE_CHECKING:
     from dlmkit.models.attend import Pair

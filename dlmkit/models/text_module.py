@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from dlmkit.latents import Latents
     from dlmkit.models.arch import ArchSpec
+    from dlmkit.passes.latents import Latents
 
 __all__ = ["TextModule"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from dlmkit.errors import RequestError
-from dlmkit.hardware import describe_hardware, describe_versions
+from dlmkit.host.hardware import describe_hardware, describe_versions
 from dlmkit.profiling.costs import CostTable
 
 if TYPE_CHECKING:

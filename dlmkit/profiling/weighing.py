@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 import torch
 
+from dlmkit.accounts.records import Counts
 from dlmkit.models.placement import choose_device
 from dlmkit.profiling.costs import CostTable
 from dlmkit.profiling.store import find_costs, recorded_costs
-from dlmkit.records import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
+    from dlmkit.accounts.records import StepRecord
     from dlmkit.engine import LoadedModel
     from dlmkit.profiling.costs import Shape
-    from dlmkit.records import StepRecord
     from dlmkit.spec.documents import ModelRef
 
 __all__ = ["PassLog", "Prices", "Scales", "Sizes"]

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, cast
 import attrs
 import torch
 
-from dlmkit.flags import EXPECTED
-from dlmkit.kept import Kept
+from dlmkit.host.flags import EXPECTED
+from dlmkit.host.kept import Kept
+from dlmkit.loop.tracking import Look
 from dlmkit.recorded.recorder import SomeSteps
 from dlmkit.recorded.step_graphs import After, Before, StepGraphs
-from dlmkit.tracking import Look
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from dlmkit.place import Place
-    from dlmkit.records import StepRecord
-    from dlmkit.run import Run
+    from dlmkit.accounts.records import StepRecord
+    from dlmkit.loop.place import Place
+    from dlmkit.loop.run import Run
 
 __all__ = ["replayed_step"]
 

@@ -15,13 +15,13 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.canvas import Canvas
 from dlmkit.errors import DlmkitError
-from dlmkit.place import Place
+from dlmkit.loop.place import Place
+from dlmkit.passes.session import SizeUnknownError
 from dlmkit.recorded.nested import mapped, tensors_in
 from dlmkit.recorded.recorder import NotRecordableError, Recorder
-from dlmkit.records import StepRecord
-from dlmkit.session import SizeUnknownError
 
 __all__ = ["After", "Before", "StepGraphs"]
 

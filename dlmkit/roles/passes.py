@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dlmkit.canvas import Canvas
-    from dlmkit.plan import Plan
+    from dlmkit.passes.plan import Plan
     from dlmkit.prediction import Prediction
     from dlmkit.view import BlockSpan, View
 

@@ -14,11 +14,11 @@ from dlmkit.component import Component
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from dlmkit.accounts.records import StepRecord
     from dlmkit.canvas import Canvas
     from dlmkit.context import Context
     from dlmkit.guarantee import Guarantee
     from dlmkit.network import NetworkInfo
-    from dlmkit.records import StepRecord
 
 __all__ = ["Observer", "Procedure", "Splitter"]
 

@@ -15,8 +15,8 @@ from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.roles import Drafter, DraftRun
 
 if TYPE_CHECKING:
+    from dlmkit.accounts.records import StepRecord
     from dlmkit.draft_verify.round import Round, Setting
-    from dlmkit.records import StepRecord
 
 __all__ = ["Knowing"]
 

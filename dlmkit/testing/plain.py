@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dlmkit.component import Component
 from dlmkit.need import Need
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
 from dlmkit.roles import (
     Blocks,
     CachePolicy,

@@ -11,6 +11,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.component import Component
 from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.evidence import Evidence
@@ -29,7 +30,6 @@ from dlmkit.draft_verify.round import Round, Setting
 from dlmkit.draft_verify.verdict import Resolution, Verdict
 from dlmkit.need import Need
 from dlmkit.prediction import Prediction
-from dlmkit.records import StepRecord
 from dlmkit.roles import TokenSampler
 from dlmkit.view import View
 

@@ -20,8 +20,8 @@ from torch import Tensor
 from dlmkit.bounds import above, at_least, at_most, not_empty
 from dlmkit.canvas import Canvas
 from dlmkit.component import option
-from dlmkit.constants import constant
 from dlmkit.errors import RequestError
+from dlmkit.host.constants import constant
 from dlmkit.need import Need
 from dlmkit.prediction import Prediction
 from dlmkit.roles import Blocks

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from dlmkit.canvas import Canvas
 from dlmkit.component import option
-from dlmkit.memory import parts
+from dlmkit.loop.memory import parts
+from dlmkit.loop.proposal import Proposal
 from dlmkit.need import Need
 from dlmkit.prediction import Prediction, ScorePack
-from dlmkit.proposal import Proposal
 from dlmkit.roles import Blocks, ConfidenceScorer, Procedure, StopRule, Strategy, TokenSampler
 from dlmkit.view import View
 

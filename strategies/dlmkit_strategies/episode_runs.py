@@ -14,13 +14,13 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.errors import EngineError
 from dlmkit.need import Need
 from dlmkit.noise import SEED_LIMIT
-from dlmkit.plan import Plan
-from dlmkit.records import StepRecord
+from dlmkit.passes.plan import Plan
 from dlmkit.roles import Procedure
 from dlmkit.view import whole_region, window
 

@@ -13,13 +13,13 @@ from typing import Any, Literal
 import attrs
 import torch
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.bounds import at_least
 from dlmkit.canvas import Canvas
 from dlmkit.component import option
 from dlmkit.context import Context
 from dlmkit.layout import Layout
 from dlmkit.noise import Noise
-from dlmkit.records import StepRecord
 from dlmkit.roles import Procedure, Splitter
 from dlmkit_strategies.episode_runs import Episode
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dlmkit.constants import constant
+from dlmkit.host.constants import constant
 from dlmkit.network import NetworkInfo
 
 __all__ = ["ends_text", "first_allowed", "rank", "top_n"]

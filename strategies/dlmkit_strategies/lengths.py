@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dlmkit.bounds import at_least, at_most
 from dlmkit.component import StateField, option
-from dlmkit.constants import constant
+from dlmkit.host.constants import constant
 from dlmkit.need import Need
 from dlmkit.outcome import Outcome
 from dlmkit.prediction import Prediction

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dlmkit.bounds import at_least, at_most
 from dlmkit.component import option
-from dlmkit.constants import constant
+from dlmkit.host.constants import constant
 from dlmkit.roles import TransferRule
 from dlmkit.view import View
 from dlmkit_strategies.kernels import top_n

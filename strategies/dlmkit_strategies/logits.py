@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dlmkit.bounds import above, at_least, at_most
 from dlmkit.component import option
-from dlmkit.constants import constant
+from dlmkit.host.constants import constant
 from dlmkit.roles import LogitsTransform
 from dlmkit.schedules import Schedule, value_at
 from dlmkit.view import View

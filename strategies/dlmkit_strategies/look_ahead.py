@@ -12,17 +12,17 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.bounds import above, at_least
 from dlmkit.canvas import Canvas
 from dlmkit.component import option
 from dlmkit.context import Context
-from dlmkit.memory import Memory
+from dlmkit.loop.memory import Memory
+from dlmkit.loop.tracking import Tracker
 from dlmkit.outcome import Outcome
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
 from dlmkit.prediction import Prediction
-from dlmkit.records import StepRecord
 from dlmkit.roles import TransferRule
-from dlmkit.tracking import Tracker
 from dlmkit.view import View
 from dlmkit_strategies.branching import Branching, best_of, picked, with_choice
 

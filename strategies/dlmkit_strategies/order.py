@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dlmkit.bounds import not_empty
 from dlmkit.component import option
-from dlmkit.constants import constant
+from dlmkit.host.constants import constant
 from dlmkit.prediction import Prediction
 from dlmkit.roles import ConfidenceScorer
 from dlmkit.view import View

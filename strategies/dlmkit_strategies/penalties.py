@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dlmkit.bounds import above, at_least, at_most, below
 from dlmkit.component import option
-from dlmkit.constants import constant
+from dlmkit.host.constants import constant
 from dlmkit.roles import LogitsTransform
 from dlmkit.view import View
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dlmkit.bounds import above, at_least
 from dlmkit.component import StateField, option
-from dlmkit.constants import constant
+from dlmkit.host.constants import constant
 from dlmkit.need import Need
 from dlmkit.outcome import Outcome
 from dlmkit.prediction import Prediction

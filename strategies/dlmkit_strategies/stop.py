@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dlmkit.component import option
-from dlmkit.constants import constant
+from dlmkit.host.constants import constant
 from dlmkit.roles import StopRule
 from dlmkit.view import View
 from dlmkit_strategies.kernels import ends_text

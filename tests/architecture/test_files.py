@@ -37,6 +37,11 @@ def test_the_loop_is_short():
     assert lines_of(ROOT / "dlmkit/denoise.py") <= 150
 
 
+def test_the_top_of_the_core_is_seen_at_a_glance():
+    """What has a room is in its room."""
+    assert len(list((ROOT / "dlmkit").glob("*.py"))) <= 25
+
+
 def test_no_file_is_named_after_nothing():
     """A file has one subject and is named after it."""
     assert not [name for name, file in zip(IDS, FILES, strict=True) if file.stem in EMPTY_NAMES]

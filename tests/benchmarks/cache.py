@@ -41,7 +41,7 @@ from dlmkit.models.decoder import Decoder
 from dlmkit.models.loading import load_model
 from dlmkit.need import Need
 from dlmkit.network import NetworkInfo, NetworkInputs, NetworkOutput
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit_strategies.rope import NtkRope
 
 ROOM, SPEED_UP, STORE = 1.3, 8.0, 1.05

@@ -26,15 +26,15 @@ import tokenizers
 import torch
 
 from dlmkit.canvas import Canvas
-from dlmkit.memory import Memory
+from dlmkit.loop.memory import Memory
+from dlmkit.loop.proposal import Proposal
 from dlmkit.models.tokenizer import Tokenizer
 from dlmkit.need import Need
 from dlmkit.noise import Noise
 from dlmkit.outcome import Outcome
+from dlmkit.passes.taps import Taps
 from dlmkit.plugins import get_plugins
 from dlmkit.prediction import Prediction, score_pack
-from dlmkit.proposal import Proposal
-from dlmkit.taps import Taps
 from dlmkit.testing.conformance.calls import call
 from dlmkit.testing.conformance.scenes import Scene, needs_of
 from dlmkit.testing.examples import example_of

@@ -26,7 +26,7 @@ from dlmkit.builtin import checkpoint_path
 from dlmkit.builtin.accuracy import Accuracy, held_out
 from dlmkit.builtin.evaluate import SEED
 from dlmkit.generation import Runner
-from dlmkit.hardware import describe_hardware, describe_versions
+from dlmkit.host.hardware import describe_hardware, describe_versions
 from dlmkit.models.loading import load_model
 from dlmkit.plugins import get_plugins
 from dlmkit.profiling.costs import CostTable
@@ -38,8 +38,8 @@ from tests.benchmarks.dual_diffusion_page import bars, write
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from dlmkit.accounts.results import Result
     from dlmkit.builtin.tasks import Example
-    from dlmkit.results import Result
 
 TASKS = ("word problems", "lists")
 LENGTHS = (1, 2, 4, 8, 16)

@@ -40,14 +40,14 @@ from dlmkit.benchmarking.measure import PROMPTS
 from dlmkit.canvas import Canvas
 from dlmkit.engine import LoadedModel, LoadOptions
 from dlmkit.generation import Runner
-from dlmkit.hardware import describe_hardware, describe_versions
+from dlmkit.host.hardware import describe_hardware, describe_versions
+from dlmkit.key_values.store import Store
 from dlmkit.models.loading import load_model
 from dlmkit.need import Need
 from dlmkit.network import Network, NetworkInputs
-from dlmkit.plan import Plan
-from dlmkit.session import Session
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
 from dlmkit.spec import load_spec
-from dlmkit.store import Store
 from dlmkit_export.bundle.make import make_bundle
 from dlmkit_export.bundle.options import IN_PLACE_OPSET, ExportOptions
 from dlmkit_export.runtime.engine import OnnxRuntimeEngine

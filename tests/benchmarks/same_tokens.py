@@ -22,11 +22,11 @@ import attrs
 import click
 import torch
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.engine import find_engine
 from dlmkit.errors import DlmkitError
 from dlmkit.generation import Decode, Runner
 from dlmkit.plugins import get_plugins
-from dlmkit.records import StepRecord
 from dlmkit.spec import Document, SpecError, load_spec
 
 ROWS = 8

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from dlmkit.accounts.traces import read_trace
 from dlmkit.cli.main import main
 from dlmkit.cli.prompt_input import SAMPLE, read_prompts
 from dlmkit.engines.torch_network import TorchNetwork
 from dlmkit.errors import RequestError
-from dlmkit.traces import read_trace
 from dlmkit_export.runtime.engine import OnnxRuntimeEngine
 
 KEYS = [

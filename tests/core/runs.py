@@ -5,7 +5,7 @@ from __future__ import annotations
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.denoise import Denoise
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit_strategies.blocks import FixedBlocks
 from dlmkit_strategies.confidence import Margin, NegativeEntropy, Probability
 from dlmkit_strategies.sample import Greedy

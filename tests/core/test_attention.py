@@ -7,9 +7,9 @@ import itertools
 import pytest
 import torch
 
-from dlmkit.attention import masks
 from dlmkit.models.arch import AttentionPattern
-from dlmkit.plan import Plan
+from dlmkit.passes.attention import masks
+from dlmkit.passes.plan import Plan
 
 PATTERNS = {
     "full": AttentionPattern(),

@@ -10,8 +10,8 @@ from torch.testing import assert_close
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.engines.torch_network import TorchNetwork
+from dlmkit.passes.session import Session
 from dlmkit.recorded.recorder import CudaGraphs
-from dlmkit.session import Session
 from dlmkit.spec import load_spec
 from tests.core.toy_presets import PRESETS, short, toys_for
 

@@ -9,8 +9,8 @@ import pytest
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.denoise import Denoise
+from dlmkit.passes.session import Session
 from dlmkit.plugins import get_plugins
-from dlmkit.session import Session
 from dlmkit.spec import load_spec
 from dlmkit.testing.host_reads import reads_by_step
 from tests.core.toy_presets import short, toys_for

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dlmkit import Runner, load_spec
-from dlmkit.host_threads import left_to_networks
+from dlmkit.host.threads import left_to_networks
 from dlmkit.testing.toy import toy_network
 
 

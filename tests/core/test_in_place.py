@@ -9,13 +9,13 @@ from torch.testing import assert_close
 
 from dlmkit.canvas import Canvas
 from dlmkit.errors import EngineError
-from dlmkit.in_place import WritingNetwork, places_BQ, refuse_strangers
-from dlmkit.kept import Kept
+from dlmkit.host.kept import Kept
+from dlmkit.key_values.in_place import WritingNetwork, places_BQ, refuse_strangers
+from dlmkit.key_values.store import Store
 from dlmkit.layout import Layout
 from dlmkit.need import Need
-from dlmkit.plan import Plan
-from dlmkit.session import Session
-from dlmkit.store import Store
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
 from dlmkit.testing.toy import toy_network
 from dlmkit_strategies.cache import BlockCausal, SubBlock
 from tests.strategies.cache.decodes import CAUSAL, POLICIES, PROMPTS, decode

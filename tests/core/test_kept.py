@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dlmkit.kept import Kept
+from dlmkit.host.kept import Kept
 
 
 def test_work_is_done_once_for_the_same_objects():

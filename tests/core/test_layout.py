@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from dlmkit.canvas import Canvas
 from dlmkit.component import StateField
+from dlmkit.key_values.store import Store
 from dlmkit.layout import Layout
-from dlmkit.memory import Memory
+from dlmkit.loop.memory import Memory
 from dlmkit.network import KeyValues
 from dlmkit.roles import StopRule
-from dlmkit.store import Store
 from dlmkit.testing.conformance.scenes import toy_info
 from dlmkit.testing.generators import canvases, resizes
 

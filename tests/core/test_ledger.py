@@ -6,12 +6,12 @@ import json
 
 import pytest
 
+from dlmkit.accounts.ledger import Ledger, Work
+from dlmkit.accounts.ledger_keeper import LedgerKeeper
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
-from dlmkit.ledger import Ledger, Work
-from dlmkit.ledger_keeper import LedgerKeeper
 from dlmkit.models.arch import AttentionPattern
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.testing.conformance.decoding import PROMPTS
 from dlmkit_strategies.cache import BlockCausal, Dual, FeatureCache
 from dlmkit_strategies.self_speculation import FreeDave

@@ -8,16 +8,16 @@ import attrs
 import pytest
 import torch
 
+from dlmkit.accounts.traces import TraceWriter, read_trace
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.denoise import Denoise
 from dlmkit.errors import StrategyError
 from dlmkit.network import NetworkInfo
+from dlmkit.passes.session import Session
 from dlmkit.roles import LengthController, Resize
-from dlmkit.session import Session
 from dlmkit.testing.plain import BestPosition, BestToken, FoursInOrder, Refresh, TokenScore
 from dlmkit.testing.toy import toy_network
-from dlmkit.traces import TraceWriter, read_trace
 from tests.core.toy_runner import toy_runner
 
 PROMPTS = ((3, 1, 4), (1, 5, 9, 2, 6), (5,))

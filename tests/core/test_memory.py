@@ -10,7 +10,7 @@ from dlmkit.canvas import Canvas
 from dlmkit.component import StateField
 from dlmkit.denoise import Denoise
 from dlmkit.errors import StrategyError
-from dlmkit.memory import Memory, parts
+from dlmkit.loop.memory import Memory, parts
 from dlmkit.roles import EarlyExit
 from dlmkit.testing.plain import BestPosition, BestToken, ReopenDoubtful, TokenScore
 from dlmkit.testing.toy import toy_network

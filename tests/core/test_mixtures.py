@@ -12,9 +12,9 @@ import torch
 from dlmkit.canvas import Canvas
 from dlmkit.errors import EngineError
 from dlmkit.need import Need
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
 from dlmkit.roles import Mixture
-from dlmkit.session import Session
 from dlmkit.testing.toy import toy_network
 
 LOGITS = Need(logits=True)

@@ -12,8 +12,8 @@ import torch
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.denoise import Denoise
+from dlmkit.passes.session import Session
 from dlmkit.recorded.recorder import NotRecordableError, SomeSteps
-from dlmkit.session import Session
 from dlmkit.testing.tape import Tapes
 from dlmkit.testing.toy import toy_network
 from dlmkit.view import View

@@ -7,11 +7,11 @@ import itertools
 import pytest
 import torch
 
+from dlmkit.accounts.records import Change, Counts, StepRecord
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.errors import RequestError
-from dlmkit.records import Change, Counts, StepRecord
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.testing.toy import toy_network
 from dlmkit.view import BlockSpan
 from tests.core.runs import llada, run

@@ -10,10 +10,10 @@ import pytest
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.denoise import Denoise
-from dlmkit.memory import parts
+from dlmkit.loop.memory import parts
+from dlmkit.passes.session import Session
 from dlmkit.plugins import get_plugins
 from dlmkit.roles import Strategy
-from dlmkit.session import Session
 from dlmkit.spec import load_spec
 from tests.core.toy_presets import short, toys_for
 

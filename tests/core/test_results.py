@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from dlmkit.ledger import PHASES, Ledger, Work
-from dlmkit.results import Result
+from dlmkit.accounts.ledger import PHASES, Ledger, Work
+from dlmkit.accounts.results import Result
 
 LEDGER = Ledger(work=dict.fromkeys(PHASES, Work()), prefill=dict.fromkeys(PHASES, Work()))
 RESULT = Result(

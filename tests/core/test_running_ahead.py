@@ -10,11 +10,11 @@ from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.denoise import Denoise
 from dlmkit.errors import StrategyError
-from dlmkit.flags import Flags
+from dlmkit.host.flags import Flags
 from dlmkit.need import Need
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session, SizeUnknownError
 from dlmkit.roles import TransferRule
-from dlmkit.session import Session, SizeUnknownError
 from dlmkit.testing.host_reads import reads_by_step
 from dlmkit.testing.toy import toy_network
 from dlmkit_strategies.blocks import FixedBlocks

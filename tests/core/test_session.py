@@ -13,8 +13,8 @@ from dlmkit.canvas import Canvas
 from dlmkit.errors import EngineError
 from dlmkit.models.arch import AttentionPattern
 from dlmkit.need import Need
-from dlmkit.plan import Plan
-from dlmkit.session import Session
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
 from dlmkit.testing.toy import toy_network
 
 LOGITS = Need(logits=True)

@@ -14,8 +14,8 @@ from dlmkit.errors import EngineError
 from dlmkit.models.arch import AttentionPattern
 from dlmkit.need import Need
 from dlmkit.network import NetworkInputs
-from dlmkit.plan import Plan
-from dlmkit.session import Session
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
 from dlmkit.testing.toy import toy_network
 
 LOGITS = Need(logits=True)

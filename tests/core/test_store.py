@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from dlmkit.key_values.store import Store
 from dlmkit.network import KeyValues
-from dlmkit.store import Store
 from dlmkit.testing.toy import toy_network
 
 INFO = toy_network().info

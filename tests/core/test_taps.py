@@ -14,9 +14,9 @@ from dlmkit.errors import EngineError
 from dlmkit.models.attention_tap import AttentionTap
 from dlmkit.need import Need
 from dlmkit.network import NetworkOutput
-from dlmkit.plan import Plan
-from dlmkit.session import Session
-from dlmkit.taps import Taps
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
+from dlmkit.passes.taps import Taps
 from dlmkit.testing.toy import toy_network
 
 BOTH = Need(logits=True, taps=frozenset({"relevance", "rollout"}))

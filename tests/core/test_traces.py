@@ -6,10 +6,10 @@ import json
 
 import pytest
 
+from dlmkit.accounts.traces import FORMAT, TraceWriter, read_trace
 from dlmkit.errors import RequestError
 from dlmkit.generation import Runner
 from dlmkit.spec import load_spec
-from dlmkit.traces import FORMAT, TraceWriter, read_trace
 from tests.core.toy_runner import PROMPTS, toy_runner
 
 

@@ -10,7 +10,7 @@ from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.errors import DlmkitError
 from dlmkit.models.arch import AttentionPattern
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.spec import load_spec
 from dlmkit.testing.toy import toy_network
 

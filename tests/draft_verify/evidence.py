@@ -11,7 +11,7 @@ from dlmkit.draft_verify.stepper import Stepper
 from dlmkit.draft_verify.verifier import Verifier
 from dlmkit.need import Need
 from dlmkit.noise import Noise
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit_strategies.draft_verify import EveryState, Fixed
 from tests.draft_verify.pieces import alone, networks
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import attrs
 
+from dlmkit.accounts.ledger_keeper import LedgerKeeper
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.roles import Drafter, DraftRun
-from dlmkit.ledger_keeper import LedgerKeeper
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.testing.conformance.decoding import PROMPTS
 from tests.draft_verify.compositions import GEN, unless_refused
 

@@ -7,16 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlmkit.branches import Branches
+from dlmkit.accounts.records import Counts
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.draft_verify.play import Play
 from dlmkit.errors import EngineError
 from dlmkit.models.arch import AttentionPattern
 from dlmkit.need import Need
-from dlmkit.plan import Plan
-from dlmkit.records import Counts
-from dlmkit.session import Session
+from dlmkit.passes.branches import Branches
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
 from dlmkit.spec import SpecError, load_spec
 from dlmkit.testing.toy import toy_network
 from dlmkit_strategies.cache import BlockCausal

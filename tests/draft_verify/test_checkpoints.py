@@ -8,10 +8,10 @@ import torch
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.draft_verify.play import Play
-from dlmkit.memory import parts
+from dlmkit.loop.memory import parts
+from dlmkit.passes.session import Session
 from dlmkit.plugins import get_plugins
 from dlmkit.roles import CachePolicy
-from dlmkit.session import Session
 from dlmkit.testing.conformance.scenes import attention_for
 from dlmkit.testing.examples import example_of
 from dlmkit.testing.knowing import Knowing

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.draft_verify.play import Play
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.testing.conformance.decoding import PROMPTS
 from dlmkit_strategies.cache import BlockCausal, DelayedDecode, Dual
 from dlmkit_strategies.cache import Prefix as PrefixCache

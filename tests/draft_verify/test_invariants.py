@@ -15,8 +15,8 @@ from dlmkit.combinators.condition import Condition
 from dlmkit.combinators.when_alone import WhenLogits
 from dlmkit.context import Context
 from dlmkit.models.arch import AttentionPattern
+from dlmkit.passes.session import Session
 from dlmkit.schedules import Linear
-from dlmkit.session import Session
 from dlmkit.testing.conformance.decoding import PROMPTS
 from dlmkit.testing.knowing import Knowing
 from dlmkit_strategies.cache import (

@@ -20,8 +20,8 @@ from dlmkit.draft_verify.draft import ROOT, Draft
 from dlmkit.draft_verify.roles import Drafter, DraftRun
 from dlmkit.models.arch import AttentionPattern
 from dlmkit.need import Need
-from dlmkit.plan import Plan
-from dlmkit.session import Session
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
 from dlmkit.testing.plain_drafting import Dice, DrawnToken
 from dlmkit.testing.toy import toy_network
 from dlmkit_strategies.draft_verify import (

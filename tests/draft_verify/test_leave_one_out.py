@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from dlmkit.need import Need
-from dlmkit.plan import Plan
-from dlmkit.session import Session
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
 from dlmkit.testing.conformance.decoding import GEN_LENGTH
 from dlmkit_strategies.draft_verify import Elementwise, Fixed, Greedy, LeaveGuessOut, LeaveOneOut
 from tests.draft_verify.evidence import one_round

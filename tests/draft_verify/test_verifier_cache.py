@@ -10,8 +10,8 @@ from dlmkit.context import Context
 from dlmkit.draft_verify.play import Play
 from dlmkit.models.arch import AttentionPattern
 from dlmkit.need import Need
-from dlmkit.plan import Plan
-from dlmkit.session import Session
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
 from dlmkit_strategies.cache import BlockCausal, Dual, Prefix
 from dlmkit_strategies.draft_verify import (
     AfterDraft,

@@ -16,9 +16,9 @@ from torch.testing import assert_close
 
 from dlmkit.engine import LoadOptions, find_engine
 from dlmkit.errors import EngineError, ModelError, RequestError
+from dlmkit.key_values.store import Store
 from dlmkit.models.loading import load_model
 from dlmkit.need import Need
-from dlmkit.store import Store
 from dlmkit_export.bundle.buckets import Buckets
 from dlmkit_export.bundle.manifest import MANIFEST, read_manifest
 from dlmkit_export.bundle.verify import record_of

@@ -12,7 +12,7 @@ from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.errors import EngineError
 from dlmkit.need import Need
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.spec import load_spec
 from dlmkit_export.runtime import fixed_calls, graph_runner
 from dlmkit_export.runtime.graph_runner import open_session

@@ -6,7 +6,7 @@ import pytest
 
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.spec import load_spec
 from dlmkit.testing.host_reads import reads_by_step
 from tests.export.compiled import network

@@ -19,12 +19,12 @@ from torch.testing import assert_close
 
 from dlmkit.cli.main import main
 from dlmkit.errors import EngineError, RequestError
-from dlmkit.in_place import WritingNetwork
+from dlmkit.key_values.in_place import WritingNetwork
+from dlmkit.key_values.store import Store
 from dlmkit.models.loading import load_model
 from dlmkit.need import Need
 from dlmkit.network import KeyValues
 from dlmkit.spec import load_spec
-from dlmkit.store import Store
 from dlmkit_export.bundle.buckets import Buckets
 from dlmkit_export.bundle.manifest import MANIFEST, read_manifest
 from dlmkit_export.bundle.options import ExportOptions

@@ -12,8 +12,8 @@ from dlmkit.errors import EngineError, ModelError
 from dlmkit.models.loading import load_model
 from dlmkit.network import NetworkInputs
 from dlmkit.noise import Noise
+from dlmkit.passes.session import Session
 from dlmkit.prediction import Need
-from dlmkit.session import Session
 from dlmkit.spec import load_spec
 from dlmkit_strategies.transformers_engine import TransformersEngine
 from tests.models.checkpoints import folder, recorded

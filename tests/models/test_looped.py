@@ -11,11 +11,11 @@ from torch.testing import assert_close
 from dlmkit import generate
 from dlmkit.errors import ModelError
 from dlmkit.explaining.explain import explain
-from dlmkit.latents import Latents
 from dlmkit.models.config import Config
 from dlmkit.models.derivation import Derivation
 from dlmkit.models.derive import derive_module
 from dlmkit.models.loading import load_model
+from dlmkit.passes.latents import Latents
 from dlmkit.spec import load_spec
 from dlmkit.testing.toy import toy_looped_network
 from dlmkit_strategies.families import Looped

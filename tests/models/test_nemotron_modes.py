@@ -9,7 +9,7 @@ from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.models.arch import AttentionPattern
 from dlmkit.models.config import Config
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.spec import load_spec
 from dlmkit_strategies.families import EfficientDlm, Nemotron
 from tests.engines.calls import logits

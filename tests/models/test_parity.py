@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from dlmkit import attention
 from dlmkit.models.arch import AttentionPattern
-from dlmkit.plan import Plan
+from dlmkit.passes import attention
+from dlmkit.passes.plan import Plan
 from tests.engines.calls import feed, logits
 from tests.models.checkpoints import BLOCK_CAUSAL, CAUSAL, FOLDERS, loaded, recorded
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.spec import load_spec
 from dlmkit_strategies.families import Llada2, Sdar
 from tests.models.checkpoints import folder, load_folder, loaded, recorded, write_checkpoint

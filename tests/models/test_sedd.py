@@ -12,8 +12,8 @@ from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.errors import ModelError
 from dlmkit.network import NetworkInputs
+from dlmkit.passes.session import Session
 from dlmkit.prediction import Need
-from dlmkit.session import Session
 from dlmkit.spec import load_spec
 from dlmkit_strategies.families import Sedd
 from tests.models.checkpoints import folder, load_folder, recorded

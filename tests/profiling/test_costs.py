@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dlmkit.accounts.records import Counts
 from dlmkit.errors import RequestError
 from dlmkit.profiling.costs import CostTable
 from dlmkit.profiling.weighing import PassLog, Scales, Sizes
-from dlmkit.records import Counts
 
 FLAT = CostTable({(rows, fed): 2.0 for rows in (1, 4) for fed in (1, 8)})
 LINEAR = CostTable({(rows, fed): 0.5 * rows * fed for rows in (1, 4, 8) for fed in (1, 8, 64)})

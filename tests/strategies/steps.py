@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from dlmkit.canvas import Canvas
-from dlmkit.memory import Memory
+from dlmkit.loop.memory import Memory
+from dlmkit.loop.proposal import Proposal
 from dlmkit.need import Need
 from dlmkit.noise import Noise
 from dlmkit.outcome import Outcome
 from dlmkit.prediction import Prediction, score_pack
-from dlmkit.proposal import Proposal
 from dlmkit.testing.toy import toy_network
 from dlmkit.view import View, whole_region, window
 

@@ -17,7 +17,7 @@ from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.denoise import Denoise
 from dlmkit.errors import RequestError, StrategyError
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.spec import SpecError, load_spec
 from dlmkit.testing.toy import toy_network, toy_tokenizer
 from dlmkit_strategies.blocks import FixedBlocks

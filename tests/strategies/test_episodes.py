@@ -6,18 +6,18 @@ import attrs
 import pytest
 import torch
 
+from dlmkit.accounts.traces import TraceWriter, read_trace
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.denoise import Denoise
 from dlmkit.generation import Runner
 from dlmkit.need import Need
 from dlmkit.network import NetworkInfo
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
 from dlmkit.roles import Procedure
-from dlmkit.session import Session
 from dlmkit.testing.conformance.decoding import CountedNetwork
 from dlmkit.testing.toy import toy_network
-from dlmkit.traces import TraceWriter, read_trace
 from dlmkit_strategies.annealed import Annealed
 from dlmkit_strategies.blocks import FixedBlocks
 from dlmkit_strategies.cache import Prefix

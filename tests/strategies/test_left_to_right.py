@@ -13,7 +13,7 @@ from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.need import Need
 from dlmkit.network import NetworkInputs
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.spec import load_spec
 from dlmkit_strategies.confidence import Probability
 from dlmkit_strategies.left_to_right import LeadingRun, Nearer

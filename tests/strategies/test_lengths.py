@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.denoise import Denoise
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.spec import load_spec
 from dlmkit.testing.toy import toy_network
 from dlmkit_strategies.confidence import Probability

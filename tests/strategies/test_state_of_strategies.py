@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dlmkit.component import StateField
 from dlmkit.errors import StrategyError
-from dlmkit.memory import Memory
+from dlmkit.loop.memory import Memory
 from dlmkit.outcome import Outcome
 from dlmkit.roles import TransferRule
 from dlmkit.view import View

@@ -7,7 +7,7 @@ import torch
 
 from dlmkit.component import StateField
 from dlmkit.need import Need
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
 from dlmkit.roles import (
     Blocks,
     CachePolicy,

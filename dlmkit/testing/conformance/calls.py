@@ -11,7 +11,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
 from dlmkit.prediction import Prediction
 from dlmkit.roles import Exit, Mixture, Resize, Revision, Strategy
 from dlmkit.testing.conformance.case import BrokenPromiseError

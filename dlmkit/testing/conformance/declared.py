@@ -9,7 +9,7 @@ import attrs
 import pluggy
 
 from dlmkit.component import Component, options_of, problem_with
-from dlmkit.memory import parts
+from dlmkit.loop.memory import parts
 from dlmkit.plugins import Plugins, component_problems
 from dlmkit.roles import Procedure
 from dlmkit.spec import Document, load_spec

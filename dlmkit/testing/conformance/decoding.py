@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from dlmkit.accounts.records import Counts
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
-from dlmkit.records import Counts
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.testing.conformance.case import require
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from dlmkit.memory import parts
+from dlmkit.loop.memory import parts
 from dlmkit.testing.conformance.case import Check, require
 from dlmkit.testing.conformance.decoding import PROMPTS, Decoded, decode, refuse_strays
 from dlmkit.testing.conformance.pipelines import pipeline_around

@@ -8,7 +8,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from dlmkit.memory import Memory, parts
+from dlmkit.loop.memory import Memory, parts
 from dlmkit.outcome import Outcome
 from dlmkit.roles import Strategy
 from dlmkit.testing.conformance.calls import Output, call, difference, outputs

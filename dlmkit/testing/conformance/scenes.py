@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from dlmkit.canvas import Canvas
-from dlmkit.memory import Memory, parts
+from dlmkit.loop.memory import Memory, parts
+from dlmkit.loop.proposal import Proposal
 from dlmkit.models.arch import AttentionPattern
 from dlmkit.need import Need
 from dlmkit.noise import Noise
+from dlmkit.passes.taps import Taps
 from dlmkit.prediction import Prediction, score_pack
-from dlmkit.proposal import Proposal
 from dlmkit.roles import Strategy, TransferRule
-from dlmkit.taps import Taps
 from dlmkit.testing.toy import toy_network
 from dlmkit.view import BlockSpan, View, whole_region, window
 

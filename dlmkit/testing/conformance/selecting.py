@@ -11,7 +11,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from dlmkit.memory import parts
+from dlmkit.loop.memory import parts
 from dlmkit.testing.conformance.calls import call
 from dlmkit.testing.conformance.case import Check, require
 from dlmkit.testing.conformance.decoding import GEN_LENGTH, PROMPTS

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
 from dlmkit.testing.conformance.calls import call
 from dlmkit.testing.conformance.case import Check, require
 from dlmkit.testing.conformance.pure import scenes_for

@@ -13,7 +13,7 @@ from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.errors import RequestError
 from dlmkit.models.loading import load_model
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.testing.golden.traces import GoldenCase, Step
 
 if TYPE_CHECKING:

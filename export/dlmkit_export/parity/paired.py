@@ -9,7 +9,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from dlmkit.in_place import WritingNetwork
+from dlmkit.key_values.in_place import WritingNetwork
 from dlmkit.need import Need
 from dlmkit.network import Network, NetworkInfo, NetworkInputs, NetworkOutput
 

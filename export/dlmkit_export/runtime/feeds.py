@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 from dlmkit_export.contract import CURRENT
 
 if TYPE_CHECKING:
-    from dlmkit.kept import Kept
+    from dlmkit.host.kept import Kept
     from dlmkit.network import NetworkInfo, NetworkInputs
     from dlmkit_export.bundle.buckets import Buckets
 

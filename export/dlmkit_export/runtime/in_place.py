@@ -15,7 +15,7 @@ from dlmkit_export.contract import caches, written
 from dlmkit_export.runtime.feeds import shared_feeds
 
 if TYPE_CHECKING:
-    from dlmkit.kept import Kept
+    from dlmkit.host.kept import Kept
     from dlmkit.network import KeyValues, NetworkInfo, NetworkInputs
     from dlmkit_export.bundle.buckets import Buckets
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dlmkit.errors import EngineError
-from dlmkit.kept import Kept
+from dlmkit.host.kept import Kept
 from dlmkit.network import KeyValues, NetworkInfo, NetworkInputs, NetworkOutput
 from dlmkit.prediction import ScorePack, score_pack
 from dlmkit_export.contract import FRESH, LOGITS, PACK

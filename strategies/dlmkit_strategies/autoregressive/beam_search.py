@@ -15,7 +15,7 @@ from torch import Tensor
 from dlmkit.bounds import at_least
 from dlmkit.canvas import Canvas
 from dlmkit.component import option
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit_strategies.autoregressive.beams import Beams
 from dlmkit_strategies.autoregressive.search import Search
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from dlmkit.canvas import Canvas
 from dlmkit.need import Need
-from dlmkit.plan import Plan
-from dlmkit.session import Session
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
 
 __all__ = ["Beams"]
 

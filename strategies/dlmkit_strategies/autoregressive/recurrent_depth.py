@@ -13,13 +13,13 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.bounds import at_least, at_most
 from dlmkit.canvas import Canvas
 from dlmkit.component import option
 from dlmkit.context import Context
 from dlmkit.errors import RequestError
 from dlmkit.network import NetworkInfo
-from dlmkit.records import StepRecord
 from dlmkit.roles import Procedure
 from dlmkit.view import BlockSpan
 from dlmkit_strategies.autoregressive.wavefront import Wavefront

@@ -14,14 +14,14 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.bounds import at_least
 from dlmkit.canvas import Canvas
 from dlmkit.component import option
 from dlmkit.context import Context
 from dlmkit.errors import EngineError
-from dlmkit.records import StepRecord
+from dlmkit.passes.session import Session
 from dlmkit.roles import Procedure
-from dlmkit.session import Session
 from dlmkit.view import BlockSpan
 from dlmkit_strategies.autoregressive.beams import Beams
 

@@ -13,9 +13,9 @@ from dlmkit.bounds import above, at_least, at_most, below
 from dlmkit.canvas import Canvas
 from dlmkit.component import option
 from dlmkit.need import Need
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
 from dlmkit.roles import Mixture
-from dlmkit.session import Session
 from dlmkit_strategies.autoregressive.beams import Beams
 from dlmkit_strategies.autoregressive.search import Search
 from dlmkit_strategies.text_counts import ngram_logp

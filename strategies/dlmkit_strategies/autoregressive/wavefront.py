@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from dlmkit.canvas import Canvas
-from dlmkit.latents import Latents
 from dlmkit.need import Need
 from dlmkit.noise import Noise
-from dlmkit.plan import Plan
-from dlmkit.session import Session
+from dlmkit.passes.latents import Latents
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
 
 __all__ = ["Wavefront"]
 

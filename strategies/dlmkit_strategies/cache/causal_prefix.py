@@ -15,7 +15,7 @@ from torch import Tensor
 from dlmkit.component import StateField, option
 from dlmkit.errors import StrategyError
 from dlmkit.outcome import Outcome
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
 from dlmkit.roles import CachePolicy
 from dlmkit.view import View
 from dlmkit_strategies.cache.marks import between, columns_1N, source_B, working

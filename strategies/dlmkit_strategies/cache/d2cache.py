@@ -17,7 +17,7 @@ from dlmkit.bounds import above, at_least, at_most
 from dlmkit.component import StateField, option
 from dlmkit.need import Need
 from dlmkit.outcome import Outcome
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
 from dlmkit.roles import CachePolicy
 from dlmkit.view import View
 from dlmkit_strategies.cache.marks import (

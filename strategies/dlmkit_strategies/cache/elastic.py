@@ -12,8 +12,8 @@ from torch import Tensor
 
 from dlmkit.bounds import at_least
 from dlmkit.component import option
-from dlmkit.layer_steps import Drift, LayerSteps
-from dlmkit.plan import Plan
+from dlmkit.passes.layer_steps import Drift, LayerSteps
+from dlmkit.passes.plan import Plan
 from dlmkit.roles import CachePolicy
 from dlmkit.view import View
 from dlmkit_strategies.cache.marks import columns_1N, decided, predicting, working

@@ -12,8 +12,8 @@ import torch
 
 from dlmkit.bounds import at_least, at_most
 from dlmkit.component import option
-from dlmkit.layer_steps import Adapt, LayerSteps
-from dlmkit.plan import Plan
+from dlmkit.passes.layer_steps import Adapt, LayerSteps
+from dlmkit.passes.plan import Plan
 from dlmkit.roles import CachePolicy
 from dlmkit.view import View
 from dlmkit_strategies.cache.marks import between, working

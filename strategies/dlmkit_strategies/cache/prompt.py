@@ -11,7 +11,7 @@ import attrs
 import torch
 
 from dlmkit.component import option
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
 from dlmkit.roles import CachePolicy
 from dlmkit.view import View
 from dlmkit_strategies.cache.marks import between, cold, source_B, working

@@ -15,7 +15,7 @@ from torch import Tensor
 from dlmkit.bounds import at_least
 from dlmkit.component import StateField, option
 from dlmkit.outcome import Outcome
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
 from dlmkit.roles import CachePolicy
 from dlmkit.view import View
 from dlmkit_strategies.cache.marks import cold, working

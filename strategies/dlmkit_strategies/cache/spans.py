@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dlmkit.bounds import at_least
 from dlmkit.component import option
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
 from dlmkit.roles import CachePolicy
 from dlmkit.view import View
 from dlmkit_strategies.cache.marks import between, source_B, working

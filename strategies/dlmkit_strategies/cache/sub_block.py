@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dlmkit.component import StateField, option
 from dlmkit.outcome import Outcome
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
 from dlmkit.view import View
 from dlmkit_strategies.cache.causal import BlockCausal
 from dlmkit_strategies.cache.marks import between, source_B, working

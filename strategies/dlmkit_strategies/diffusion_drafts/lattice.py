@@ -12,6 +12,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.bounds import above, at_least, at_most
 from dlmkit.component import option
 from dlmkit.denoise import Denoise
@@ -22,7 +23,6 @@ from dlmkit.draft_verify.stepper import Mark, Stepper
 from dlmkit.errors import RequestError
 from dlmkit.need import Need
 from dlmkit.prediction import Prediction
-from dlmkit.records import StepRecord
 from dlmkit.view import View
 
 __all__ = ["Lattice"]

@@ -20,10 +20,10 @@ from dlmkit.noise import SEED_LIMIT
 from dlmkit.view import whole_region
 
 if TYPE_CHECKING:
+    from dlmkit.accounts.records import StepRecord
     from dlmkit.canvas import Canvas
     from dlmkit.denoise import Denoise
     from dlmkit.draft_verify.round import Round, Setting
-    from dlmkit.records import StepRecord
 
 __all__ = ["BridgedSteps"]
 

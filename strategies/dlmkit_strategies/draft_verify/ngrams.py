@@ -11,12 +11,12 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.bounds import at_least
 from dlmkit.component import option
 from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.roles import Drafter, DraftRun
 from dlmkit.draft_verify.round import Round, Setting
-from dlmkit.records import StepRecord
 
 __all__ = ["NgramTable"]
 

@@ -10,13 +10,13 @@ from collections.abc import Generator
 import attrs
 import torch
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.bounds import at_least
 from dlmkit.component import option
 from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.roles import Drafter, DraftRun
 from dlmkit.draft_verify.round import Round, RoundResult, Setting
 from dlmkit.outcome import Outcome
-from dlmkit.records import StepRecord
 from dlmkit_strategies.kernels import rank
 
 __all__ = ["OwnTopChain"]

@@ -10,12 +10,12 @@ from collections.abc import Generator
 import attrs
 import torch
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.roles import Drafter, DraftRun
 from dlmkit.draft_verify.round import Round, RoundResult, Setting
 from dlmkit.draft_verify.stepper import Mark, Stepper
 from dlmkit.outcome import Outcome
-from dlmkit.records import StepRecord
 
 __all__ = ["OwnStep"]
 

@@ -12,6 +12,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.canvas import Canvas
 from dlmkit.denoise import Denoise
 from dlmkit.draft_verify.dates import Dates
@@ -19,13 +20,12 @@ from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.roles import DraftRun
 from dlmkit.draft_verify.round import Round, RoundResult, Setting
 from dlmkit.draft_verify.stepper import Mark, Stepper
-from dlmkit.memory import Memory, parts
+from dlmkit.key_values.store import Store
+from dlmkit.loop.memory import Memory, parts
 from dlmkit.need import Need
 from dlmkit.noise import SEED_LIMIT, Noise
 from dlmkit.outcome import Outcome
-from dlmkit.records import StepRecord
 from dlmkit.roles import CachePolicy
-from dlmkit.store import Store
 from dlmkit_strategies.draft_verify.recall import reminded
 
 __all__ = ["PipelineRun"]

@@ -12,10 +12,10 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.draft_verify.draft import ROOT, Draft
 from dlmkit.draft_verify.roles import DraftRun
 from dlmkit.draft_verify.round import Round, RoundResult, Setting
-from dlmkit.records import StepRecord
 from dlmkit_strategies.jacobi.ahead import Ahead
 from dlmkit_strategies.jacobi.pool import NOTHING, Pool
 

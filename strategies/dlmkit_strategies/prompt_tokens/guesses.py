@@ -12,6 +12,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.bounds import at_least, at_most, each, not_empty
 from dlmkit.component import option
 from dlmkit.draft_verify.draft import ROOT, Draft
@@ -19,7 +20,6 @@ from dlmkit.draft_verify.roles import Drafter, DraftRun
 from dlmkit.draft_verify.round import Round, RoundResult, Setting
 from dlmkit.errors import RequestError
 from dlmkit.need import Need
-from dlmkit.records import StepRecord
 from dlmkit_strategies.prompt_tokens.tree_states import TreeState, tree_states
 from dlmkit_strategies.trees.shapes import first_mask, grown
 

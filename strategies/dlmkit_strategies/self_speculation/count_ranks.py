@@ -24,7 +24,7 @@ from dlmkit.draft_verify.stepper import Mark, Stepper
 from dlmkit.errors import DlmkitError, RequestError
 from dlmkit.need import Need
 from dlmkit.outcome import Outcome
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit_strategies.kernels import rank
 
 __all__ = ["RankCounts", "taken_steps"]

@@ -10,14 +10,14 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.bounds import at_least
 from dlmkit.canvas import Canvas
 from dlmkit.component import option
 from dlmkit.context import Context
 from dlmkit.denoise import Denoise
 from dlmkit.guarantee import Guarantee
-from dlmkit.memory import parts
-from dlmkit.records import StepRecord
+from dlmkit.loop.memory import parts
 from dlmkit.roles import CachePolicy, Procedure, Strategy
 from dlmkit_strategies.self_speculation.play import Play
 

@@ -13,15 +13,15 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.draft_verify.audit import Audit
 from dlmkit.draft_verify.picking import either
 from dlmkit.draft_verify.stepper import Mark, Stepper
-from dlmkit.memory import Memory
+from dlmkit.loop.memory import Memory
 from dlmkit.outcome import Outcome
 from dlmkit.prediction import Prediction
-from dlmkit.records import StepRecord
 from dlmkit.view import BlockSpan, View, window
 from dlmkit_strategies.kernels import top_n
 from dlmkit_strategies.self_speculation.chain import agreement, furthest

@@ -13,13 +13,13 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.component import option
 from dlmkit.draft_verify.draft import ROOT, Draft
 from dlmkit.draft_verify.roles import Drafter, DraftRun
 from dlmkit.draft_verify.round import Round, RoundResult, Setting
 from dlmkit.need import Need
 from dlmkit.outcome import Outcome
-from dlmkit.records import StepRecord
 from dlmkit_strategies.kernels import rank
 
 __all__ = ["RankGraph"]

@@ -9,12 +9,12 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.draft_verify.round import Round, Setting
 from dlmkit.errors import RequestError
 from dlmkit.need import Need
-from dlmkit.plan import Plan
-from dlmkit.records import StepRecord
-from dlmkit.session import Session
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
 from dlmkit.view import BlockSpan
 from dlmkit_strategies.trees.shapes import first_mask
 

@@ -10,12 +10,12 @@ from collections.abc import Generator
 import attrs
 import torch
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.bounds import above, at_least, each, not_empty
 from dlmkit.component import option
 from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.roles import Drafter, DraftRun
 from dlmkit.draft_verify.round import Round, Setting
-from dlmkit.records import StepRecord
 from dlmkit_strategies.trees.causal_drafter import CausalDrafter
 from dlmkit_strategies.trees.shapes import as_draft, balanced
 

@@ -11,13 +11,13 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.bounds import at_least
 from dlmkit.component import option
 from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.roles import Drafter, DraftRun
 from dlmkit.draft_verify.round import Round, RoundResult, Setting
 from dlmkit.need import Need
-from dlmkit.records import StepRecord
 from dlmkit_strategies.trees.shapes import as_draft, first_mask, likely
 
 __all__ = ["AdjacencyTree"]

@@ -12,12 +12,12 @@ import attrs
 import torch
 from torch import Tensor
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.bounds import above, at_least
 from dlmkit.component import option
 from dlmkit.draft_verify.draft import ROOT, Draft
 from dlmkit.draft_verify.roles import Drafter, DraftRun
 from dlmkit.draft_verify.round import Round, Setting
-from dlmkit.records import StepRecord
 from dlmkit_strategies.trees.causal_drafter import CausalDrafter
 from dlmkit_strategies.trees.shapes import grown
 

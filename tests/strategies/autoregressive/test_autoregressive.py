@@ -9,7 +9,7 @@ import pytest
 from dlmkit import generate
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.spec import load_spec
 from tests.models.checkpoints import loaded, recorded
 

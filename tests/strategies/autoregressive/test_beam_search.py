@@ -15,7 +15,7 @@ from dlmkit.errors import EngineError
 from dlmkit.models.arch import AttentionPattern
 from dlmkit.need import Need
 from dlmkit.network import NetworkInputs
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.spec import load_spec
 from dlmkit.testing.toy import toy_network
 from dlmkit_strategies.autoregressive import BeamSearch

@@ -10,8 +10,8 @@ import torch
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.errors import EngineError, RequestError
+from dlmkit.passes.session import Session
 from dlmkit.requirements import refuse_unmet
-from dlmkit.session import Session
 from dlmkit.spec import load_spec
 from dlmkit.testing.toy import toy_looped_network, toy_network
 from dlmkit_strategies.autoregressive import RecurrentDepth

@@ -6,7 +6,7 @@ import pytest
 
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit_strategies.autoregressive import Superposed
 from tests.strategies.autoregressive.test_beam_search import (
     NEW,

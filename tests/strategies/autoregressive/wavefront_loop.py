@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from dlmkit.latents import Latents
 from dlmkit.noise import Noise
+from dlmkit.passes.latents import Latents
 
 
 def ended(tokens, start, end):

@@ -11,9 +11,9 @@ import torch
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.denoise import Denoise
+from dlmkit.key_values.store import Store
 from dlmkit.models.arch import AttentionPattern
-from dlmkit.session import Session
-from dlmkit.store import Store
+from dlmkit.passes.session import Session
 from dlmkit.testing.toy import toy_network
 from dlmkit_strategies.blocks import FixedBlocks
 from dlmkit_strategies.cache import (

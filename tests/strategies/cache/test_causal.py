@@ -13,9 +13,9 @@ from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.models.arch import AttentionPattern
 from dlmkit.need import Need
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
 from dlmkit.roles import Reviser, Revision
-from dlmkit.session import Session
 from dlmkit.testing.toy import toy_network
 from dlmkit_strategies.cache import BlockCausal
 from dlmkit_strategies.transfer import Quota, Threshold

@@ -13,9 +13,9 @@ from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.errors import EngineError, StrategyError
 from dlmkit.need import Need
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
 from dlmkit.roles import CachePolicy
-from dlmkit.session import Session
 from dlmkit.testing.toy import toy_network
 from dlmkit_strategies.cache import BlockCausal, DelayedGreedy, Dual, Recap, Refresh, SubBlock
 from dlmkit_strategies.confidence import Probability

@@ -9,9 +9,9 @@ import attrs
 import pytest
 import torch
 
-from dlmkit.layer_steps import Drift, LayerSteps
 from dlmkit.models.layerwise import run_layers
-from dlmkit.plan import Plan
+from dlmkit.passes.layer_steps import Drift, LayerSteps
+from dlmkit.passes.plan import Plan
 from dlmkit.roles import CachePolicy
 from dlmkit.testing.toy import toy_network
 from dlmkit_strategies.cache import ElasticCache, FeatureCache

@@ -12,9 +12,9 @@ import torch
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.errors import EngineError
-from dlmkit.layer_steps import Adapt, LayerSteps
 from dlmkit.models.layerwise import run_layers
-from dlmkit.session import Session
+from dlmkit.passes.layer_steps import Adapt, LayerSteps
+from dlmkit.passes.session import Session
 from dlmkit.testing.toy import toy_network
 from dlmkit_strategies.cache import FeatureCache, Prompt
 from dlmkit_strategies.wino import Unsupported

@@ -14,8 +14,8 @@ import torch
 from dlmkit.canvas import Canvas
 from dlmkit.models.loading import load_model
 from dlmkit.need import Need
-from dlmkit.plan import Plan
-from dlmkit.session import Session
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
 from dlmkit_strategies.cache import Dual, Prefix
 from dlmkit_strategies.transfer import Quota, Threshold
 from tests.core.runs import run

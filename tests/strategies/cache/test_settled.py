@@ -6,7 +6,7 @@ import attrs
 import pytest
 import torch
 
-from dlmkit.kept import Kept
+from dlmkit.host.kept import Kept
 from dlmkit.view import View
 from dlmkit_strategies.cache import Dual
 from dlmkit_strategies.transfer import Threshold

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dlmkit.errors import EngineError
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
 from dlmkit.roles import CachePolicy
 from dlmkit_strategies.cache import Sparse
 from dlmkit_strategies.cache.marks import between, working

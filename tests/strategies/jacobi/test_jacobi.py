@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.spec import load_spec
 from dlmkit_strategies.draft_verify import Fixed, MultiBlock
 from dlmkit_strategies.jacobi import JacobiTail

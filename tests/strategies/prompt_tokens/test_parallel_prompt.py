@@ -13,7 +13,7 @@ from dlmkit.engines.torch_engine import TorchEngine
 from dlmkit.errors import ModelError, RequestError
 from dlmkit.generation import Runner
 from dlmkit.models.derivation import Derivation
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.spec import SpecError, load_spec
 from dlmkit_strategies.prompt_tokens import PromptedTree
 from dlmkit_strategies.trees.shapes import likeliest

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dlmkit.canvas import Canvas
 from dlmkit.draft_verify.draft import Draft
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.spec import SpecError, load_spec
 from dlmkit.testing.conformance import conformance_cases
 from dlmkit_strategies.cache import Dual

@@ -15,7 +15,7 @@ from dlmkit.context import Context
 from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.round import Round
 from dlmkit.noise import Noise
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.spec import SpecError, load_spec
 from dlmkit.testing.conformance import conformance_cases
 from dlmkit_strategies.diffusion_drafts import BestPath

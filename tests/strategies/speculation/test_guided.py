@@ -9,7 +9,7 @@ from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.engines.torch_network import TorchNetwork
 from dlmkit.models.arch import AttentionPattern
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.spec import load_spec
 from dlmkit.testing.conformance import conformance_cases
 from dlmkit.testing.toy import toy_network

@@ -14,8 +14,8 @@ from dlmkit.draft_verify.draft import Draft
 from dlmkit.engines.torch_network import TorchNetwork
 from dlmkit.models.arch import AttentionPattern
 from dlmkit.need import Need
-from dlmkit.plan import Plan
-from dlmkit.session import Session
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
 from dlmkit.spec import SpecError, load_spec
 from dlmkit.testing.conformance import conformance_cases
 from dlmkit.testing.toy import toy_network

@@ -14,7 +14,7 @@ from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.models.derivation import Derivation
 from dlmkit.models.derive import derive_module
-from dlmkit.session import Session
+from dlmkit.passes.session import Session
 from dlmkit.spec import load_spec
 from tests.models.checkpoints import FIXTURES, loaded
 

@@ -8,8 +8,8 @@ from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.models.arch import AttentionPattern
 from dlmkit.network import KeyValues, NetworkInfo, NetworkOutput
+from dlmkit.passes.session import Session
 from dlmkit.prediction import score_pack
-from dlmkit.session import Session
 
 
 class MarkovNetwork:

@@ -18,27 +18,27 @@ import attrs
 import torch
 from torch import Tensor
 
-from dlmkit.abilities import in_layer_steps, noise_level, refuse_taps, with_mixture
-from dlmkit.attention import masks
+from dlmkit.accounts.records import Counts
 from dlmkit.canvas import Canvas
-from dlmkit.columns import in_columns
 from dlmkit.errors import EngineError
-from dlmkit.in_place import lost_reads, over_the_store, places_BQ, refuse_strangers
-from dlmkit.kept import Kept
-from dlmkit.latents import Latents
-from dlmkit.layer_reads import LayerReads, strays
-from dlmkit.layer_steps import Features
+from dlmkit.host.kept import Kept
+from dlmkit.key_values.in_place import lost_reads, over_the_store, places_BQ, refuse_strangers
+from dlmkit.key_values.layer_reads import LayerReads, strays
+from dlmkit.key_values.store import Store
 from dlmkit.layout import Layout
 from dlmkit.need import Need
 from dlmkit.network import KeyValues, Network, NetworkInfo, NetworkInputs, NetworkOutput
-from dlmkit.plan import Plan
+from dlmkit.passes.abilities import in_layer_steps, noise_level, refuse_taps, with_mixture
+from dlmkit.passes.attention import masks
+from dlmkit.passes.columns import in_columns
+from dlmkit.passes.latents import Latents
+from dlmkit.passes.layer_steps import Features
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.shadows import Shadows
+from dlmkit.passes.taps import Taps
+from dlmkit.passes.variants import first_rows, part_of, predictions_of, repeated
 from dlmkit.prediction import Prediction
 from dlmkit.recorded.recorder import CudaGraphs, NotRecordableError, Recorder
-from dlmkit.records import Counts
-from dlmkit.shadows import Shadows
-from dlmkit.store import Store
-from dlmkit.taps import Taps
-from dlmkit.variants import first_rows, part_of, predictions_of, repeated
 
 if TYPE_CHECKING:
     from dlmkit.models.tokenizer import Tokenizer

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dlmkit.ledger import PHASES, Ledger, Work
-from dlmkit.records import Counts, Phase
+from dlmkit.accounts.ledger import PHASES, Ledger, Work
+from dlmkit.accounts.records import Counts, Phase
 
 if TYPE_CHECKING:
+    from dlmkit.accounts.records import StepRecord
     from dlmkit.draft_verify.audit import Audit
-    from dlmkit.records import StepRecord
 
 __all__ = ["LedgerKeeper"]
 

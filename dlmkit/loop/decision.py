@@ -15,7 +15,7 @@ from torch import Tensor
 from dlmkit.canvas import Canvas
 from dlmkit.errors import StrategyError
 from dlmkit.layout import Layout
-from dlmkit.lengths import new_layout
+from dlmkit.loop.lengths import new_layout
 from dlmkit.prediction import Prediction
 from dlmkit.roles import (
     CommitGuard,

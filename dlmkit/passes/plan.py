@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from dlmkit.layer_steps import LayerSteps
+    from dlmkit.passes.layer_steps import LayerSteps
 
 __all__ = ["Plan"]
 

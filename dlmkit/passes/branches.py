@@ -20,14 +20,14 @@ from torch import Tensor
 
 from dlmkit.canvas import Canvas
 from dlmkit.errors import EngineError
-from dlmkit.in_place import refusal
+from dlmkit.key_values.in_place import refusal
+from dlmkit.key_values.store import Store
 from dlmkit.need import Need
 from dlmkit.network import KeyValues, NetworkInputs
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
+from dlmkit.passes.variants import places
 from dlmkit.prediction import Prediction
-from dlmkit.session import Session
-from dlmkit.store import Store
-from dlmkit.variants import places
 
 if TYPE_CHECKING:
     from dlmkit.roles import Mixture

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dlmkit.models.arch import AttentionPattern
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
 
 __all__ = ["allowed", "masks", "readable", "visible"]
 

@@ -27,8 +27,8 @@ class Store:
     computes and nobody keeps is written there, so that a commit touches the fed positions only.
     `changes` counts what the store itself did to `room`; `begun` whether anything was kept.
 
-    With a `capacity` the room is that of a network which writes into it (see `dlmkit.in_place`):
-    as many slots, of which the last are unused, and none to spare.
+    With a `capacity` the room is that of a network which writes into it (see
+    `dlmkit.key_values.in_place`): as many slots, of which the last are unused, and none to spare.
     """
 
     room: KeyValues

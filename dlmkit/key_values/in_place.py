@@ -21,11 +21,11 @@ from dlmkit.errors import EngineError
 from dlmkit.network import NetworkOutput
 
 if TYPE_CHECKING:
-    from dlmkit.kept import Kept
+    from dlmkit.host.kept import Kept
+    from dlmkit.key_values.store import Store
     from dlmkit.need import Need
     from dlmkit.network import Network, NetworkInfo, NetworkInputs
-    from dlmkit.plan import Plan
-    from dlmkit.store import Store
+    from dlmkit.passes.plan import Plan
 
 __all__ = [
     "WritingNetwork",

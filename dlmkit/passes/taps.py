@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dlmkit.canvas import Canvas
 from dlmkit.network import NetworkOutput
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
 
 __all__ = ["Taps"]
 

@@ -11,16 +11,16 @@ import attrs
 import torch
 
 from dlmkit.errors import EngineError
-from dlmkit.variants import repeated
+from dlmkit.passes.variants import repeated
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from dlmkit.canvas import Canvas
-    from dlmkit.layer_steps import Features, LayerSteps
     from dlmkit.need import Need
     from dlmkit.network import NetworkInfo, NetworkInputs
-    from dlmkit.plan import Plan
+    from dlmkit.passes.layer_steps import Features, LayerSteps
+    from dlmkit.passes.plan import Plan
     from dlmkit.roles import Mixture
 
 __all__ = ["in_layer_steps", "noise_level", "refuse_taps", "with_mixture"]

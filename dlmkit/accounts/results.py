@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
-    from dlmkit.ledger import Ledger
+    from dlmkit.accounts.ledger import Ledger
 
 __all__ = ["Result"]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dlmkit.canvas import Canvas
-from dlmkit.kept import Kept
+from dlmkit.host.kept import Kept
 from dlmkit.view import BlockSpan
 
 __all__ = ["Place"]

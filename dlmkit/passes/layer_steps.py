@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 from torch import Tensor
 
-from dlmkit.variants import repeated
+from dlmkit.passes.variants import repeated
 
 __all__ = ["Adapt", "Drift", "Features", "LayerSteps"]
 

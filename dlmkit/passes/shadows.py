@@ -14,11 +14,11 @@ import attrs
 import torch
 from torch import Tensor
 
-from dlmkit.attention import allowed, readable
 from dlmkit.canvas import Canvas
 from dlmkit.errors import EngineError
 from dlmkit.network import NetworkInfo, NetworkInputs
-from dlmkit.plan import Plan
+from dlmkit.passes.attention import allowed, readable
+from dlmkit.passes.plan import Plan
 
 __all__ = ["Shadows"]
 

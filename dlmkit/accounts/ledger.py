@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import attrs
 
-from dlmkit.records import Phase
+from dlmkit.accounts.records import Phase
 
 __all__ = ["PHASES", "Ledger", "Work"]
 

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from dlmkit.errors import EngineError, StrategyError
 from dlmkit.need import Need
-from dlmkit.plan import Plan
+from dlmkit.passes.plan import Plan
+from dlmkit.passes.session import Session
 from dlmkit.prediction import Prediction, score_pack
 from dlmkit.roles import CachePolicy, Guide, InputTransform, LogitsTransform, Mixture
-from dlmkit.session import Session
 from dlmkit.view import View
 
 __all__ = ["Forecast"]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TextIO, get_args
 
 import attrs
 
+from dlmkit.accounts.records import Change, Counts, Phase, StepRecord
 from dlmkit.errors import RequestError
-from dlmkit.records import Change, Counts, Phase, StepRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

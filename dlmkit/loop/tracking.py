@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from dlmkit.canvas import Canvas
-from dlmkit.flags import EXPECTED, Flags, Seen
+from dlmkit.host.flags import EXPECTED, Flags, Seen
+from dlmkit.loop.place import Place
 from dlmkit.network import NetworkInfo
 from dlmkit.noise import Noise
-from dlmkit.place import Place
 from dlmkit.prediction import Prediction
 from dlmkit.roles import Blocks, TransferRule
 from dlmkit.view import BlockSpan, View, whole_region, window

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING
 import attrs
 from torch import Tensor
 
+from dlmkit.accounts.records import StepRecord
 from dlmkit.canvas import Canvas
-from dlmkit.decision import Decision
-from dlmkit.flags import EXPECTED, Flags, Seen
-from dlmkit.forecast import Forecast
-from dlmkit.memory import Memory
+from dlmkit.host.flags import EXPECTED, Flags, Seen
+from dlmkit.loop.decision import Decision
+from dlmkit.loop.forecast import Forecast
+from dlmkit.loop.memory import Memory
+from dlmkit.loop.place import Place
+from dlmkit.loop.proposal import Proposal
+from dlmkit.loop.tracking import Look, Tracker
 from dlmkit.outcome import Outcome
-from dlmkit.place import Place
-from dlmkit.proposal import Proposal
+from dlmkit.passes.session import SavedSession, Session, SizeUnknownError
 from dlmkit.recorded.replay import replayed_step
 from dlmkit.recorded.step_graphs import StepGraphs
-from dlmkit.records import StepRecord
-from dlmkit.session import SavedSession, Session, SizeUnknownError
-from dlmkit.tracking import Look, Tracker
 
 if TYPE_CHECKING:
     from dlmkit.context import Context

@@ -15,9 +15,9 @@ from dlmkit.errors import EngineError
 from dlmkit.network import KeyValues
 
 if TYPE_CHECKING:
+    from dlmkit.key_values.store import Store
     from dlmkit.models.arch import AttentionPattern
-    from dlmkit.plan import Plan
-    from dlmkit.store import Store
+    from dlmkit.passes.plan import Plan
 
 __all__ = ["LayerReads", "strays"]
 

@@ -1,0 +1,1 @@
+"""What happened in a decode and what it cost: records, results, ledgers, traces."""

@@ -1,0 +1,1 @@
+"""The machine around the networks: what it is, waits for, and does not do twice."""

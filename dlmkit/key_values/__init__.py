@@ -1,0 +1,1 @@
+"""Keys and values between passes: where they are stored, written and read."""
