@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dlmkit.models.config import Config
+    from dlmkit.models.description import CheckpointDescription
     from dlmkit.models.family import ModelFamily
     from dlmkit.spec.documents import ModelRef
 
-__all__ = ["identify", "loops", "source_of"]
+__all__ = ["described", "identify", "loops", "source_of"]
 
 
 def source_of(models: Mapping[str, ModelRef], name: str) -> ModelRef | None:
@@ -42,6 +43,23 @@ def identify(ref: ModelRef) -> tuple[Config, ModelFamily] | None:
         return config, ref.family or find_family(config, known)
     except DlmkitError:
         return None  # loading will say what is wrong with the model
+
+
+def described(ref: ModelRef | None) -> CheckpointDescription | None:
+    """What a checkpoint on this machine says of itself; None where it cannot be read.
+
+    That is reported when the model is loaded.
+    """
+    from dlmkit.engine import LoadOptions
+    from dlmkit.models.description import describe_checkpoint
+
+    if ref is None or ref.repo is None:
+        return None
+    options = LoadOptions(revision=ref.revision, local_files_only=True, family=ref.family)
+    try:
+        return describe_checkpoint(ref.repo, options)
+    except DlmkitError:
+        return None
 
 
 def loops(models: Mapping[str, ModelRef], name: str) -> bool:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dlmkit.component import Component
     from dlmkit.spec.recipe import Recipe
 
-__all__ = ["first", "own", "procedures", "simple"]
+__all__ = ["first", "own", "procedures", "simple", "together"]
 
 
 def procedures(root: Recipe) -> Iterator[Recipe]:
@@ -40,3 +40,11 @@ def simple(procedure: Recipe, kind: type = object) -> Iterator[Recipe]:
 def first(procedure: Recipe, role: type[Component]) -> Recipe | None:
     """What stands in a procedure's slot of that role, if anything."""
     return next((part for part in procedure.parts if isinstance(part.component, role)), None)
+
+
+def together(root: Recipe, *roles: type[Component]) -> Iterator[tuple[Recipe, ...]]:
+    """Each procedure that fills its slots of all these roles, followed by what stands there."""
+    for procedure in procedures(root):
+        parts = [part for role in roles if (part := first(procedure, role)) is not None]
+        if len(parts) == len(roles):
+            yield procedure, *parts

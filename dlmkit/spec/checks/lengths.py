@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dlmkit.roles import Blocks, CachePolicy, EarlyExit, LengthController, TransferRule
 from dlmkit.spec.check import Check, Finding
-from dlmkit.spec.walk import first, own, procedures
+from dlmkit.spec.walk import first, own, together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +21,17 @@ __all__ = ["LENGTH_CHECKS"]
 
 def _moving(root: Recipe) -> Iterator[tuple[Recipe, Recipe]]:
     """Procedures with a controller that may move positions, and that controller."""
-    for procedure in procedures(root):
-        part = first(procedure, LengthController)
-        if part is not None and not part.component.only_cuts:
+    for procedure, part in together(root, LengthController):
+        if not part.component.only_cuts:
             yield procedure, part
+
+
+def block_length(root: Recipe) -> Iterator[Finding]:
+    """The blocks do not cover gen_length."""
+    for _, part in together(root, Blocks):
+        problem = part.component.length_problem(root.component.gen_length)
+        if problem:
+            yield Finding(part, problem, "change gen_length, or see the options of the blocks")
 
 
 def moved_keys(root: Recipe) -> Iterator[Finding]:
@@ -43,9 +50,8 @@ def moved_keys(root: Recipe) -> Iterator[Finding]:
 def planned_masks(root: Recipe) -> Iterator[Finding]:
     """A rule plans the steps of a block, and how many masks it will have is not known then."""
     changing = [(procedure, part, "may insert masks") for procedure, part in _moving(root)]
-    for procedure in procedures(root):
-        blocks = first(procedure, Blocks)
-        if blocks is not None and blocks.component.foresees:
+    for procedure, blocks in together(root, Blocks):
+        if blocks.component.foresees:
             changing.append((procedure, blocks, "chooses block ends in their first step"))
     for procedure, part, what in changing:
         rule = first(procedure, TransferRule)
@@ -61,8 +67,8 @@ def planned_masks(root: Recipe) -> Iterator[Finding]:
 def moved_span(root: Recipe) -> Iterator[Finding]:
     """An exit looks at positions by their distance from the prompt, and they may move."""
     for procedure, part in _moving(root):
-        for each in own(procedure):
-            if isinstance(each.component, EarlyExit) and each.component.anchored():
+        for each in own(procedure, EarlyExit):
+            if each.component.anchored():
                 yield Finding(
                     each,
                     f"{each.title} looks at a part of the region, and {part.title} may move what "
@@ -72,6 +78,7 @@ def moved_span(root: Recipe) -> Iterator[Finding]:
 
 
 LENGTH_CHECKS = (
+    Check("block-length", "error", block_length),
     Check("C7", "error", moved_keys),
     Check("C14", "error", planned_masks),
     Check("moved-span", "warning", moved_span),

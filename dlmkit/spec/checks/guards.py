@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dlmkit.roles import CommitGuard, EarlyExit, LengthController, Reviser, TransferRule
 from dlmkit.spec.check import Check, Finding
-from dlmkit.spec.walk import first, own, procedures
+from dlmkit.spec.walk import own, procedures, together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,10 +37,9 @@ def bypassed_guard(root: Recipe) -> Iterator[Finding]:
 
 def unkept_plan(root: Recipe) -> Iterator[Finding]:
     """A rule plans the steps of a block, and a guard takes back what they should decide."""
-    for procedure in procedures(root):
-        rule = first(procedure, TransferRule)
+    for procedure, rule in together(root, TransferRule):
         for part in own(procedure, CommitGuard):
-            if rule is not None and rule.component.may_wait and part.component.drops:
+            if rule.component.may_wait and part.component.drops:
                 yield Finding(
                     part,
                     f"{part.title} drops commits, but transfer rule "

@@ -1,4 +1,4 @@
-"""Checks of a document's models: where each comes from, and what it can be derived from."""
+"""Checks of a document's models: that they are there, and what each can be derived from."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from dlmkit.component import options_of
 from dlmkit.engine import find_engine
-from dlmkit.errors import DlmkitError
 from dlmkit.roles import Strategy
 from dlmkit.spec.check import Check, Finding
 from dlmkit.spec.documents import ModelRef
+from dlmkit.spec.identify import described
 from dlmkit.spec.report import nearest
 from dlmkit.spec.walk import own, procedures
 
@@ -34,6 +35,19 @@ def _derivations(root: Recipe) -> Iterator[tuple[Recipe, Derivation, ModelRef]]:
         source = root.component.models.get(derive.source) if derive else None
         if derive is not None and inner is not None and source is not None and source.repo:
             yield inner, derive, source
+
+
+def known(root: Recipe) -> Iterator[Finding]:
+    """A procedure names a model that the document does not list."""
+    models = root.component.models
+    for part in procedures(root):
+        name = part.component.home()
+        if name in models:
+            continue
+        options = options_of(type(part.component))
+        owner = next((o.key for o in options if getattr(part.component, o.name) == name), None)
+        listed = ", ".join(sorted(models))
+        yield Finding(part, f"`models` has no model {name!r}", f"known: {listed}", owner)
 
 
 def origin(root: Recipe) -> Iterator[Finding]:
@@ -85,30 +99,15 @@ def derivable(root: Recipe) -> Iterator[Finding]:
 def layers(root: Recipe) -> Iterator[Finding]:
     """A layer to be left out does not exist, or none would be left."""
     for part, derive, ref in _derivations(root):
-        count = _known_layers(ref) if derive.skip_layers else None
-        if count is None:
+        read = described(ref) if derive.skip_layers else None
+        if read is None:
             continue
         from dlmkit.models.derive import layers_problem  # torch is slow to import
 
-        problem = layers_problem(derive.skip_layers, count)
+        problem = layers_problem(derive.skip_layers, read.arch.layers)
         if problem:
-            hint = f"{ref.repo} has {count} layers, counted from 0"
+            hint = f"{ref.repo} has {read.arch.layers} layers, counted from 0"
             yield Finding(part, f"{part.path}.skip_layers {problem}", hint, "skip_layers")
-
-
-def _known_layers(ref: ModelRef) -> int | None:
-    """Layers of a checkpoint that is on this machine; None where that is not known yet.
-
-    What cannot be read is reported when the model is loaded.
-    """
-    from dlmkit.engine import LoadOptions
-    from dlmkit.models.description import describe_checkpoint
-
-    options = LoadOptions(revision=ref.revision, local_files_only=True, family=ref.family)
-    try:
-        return describe_checkpoint(ref.repo or "", options).arch.layers
-    except DlmkitError:
-        return None
 
 
 def prompts(root: Recipe) -> Iterator[Finding]:
@@ -131,6 +130,7 @@ def prompts(root: Recipe) -> Iterator[Finding]:
 
 
 MODEL_CHECKS = (
+    Check("model", "error", known),
     Check("model-origin", "error", origin),
     Check("derive-source", "error", source),
     Check("derive-engine", "error", derivable),

@@ -15,7 +15,7 @@ from dlmkit.requirements import (
 from dlmkit.roles import Blocks, CachePolicy, Reviser, Strategy
 from dlmkit.spec.check import Check, Finding
 from dlmkit.spec.identify import identify, loops, source_of
-from dlmkit.spec.walk import first, own, procedures, simple
+from dlmkit.spec.walk import first, own, procedures, simple, together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,9 +124,8 @@ def unlooped(root: Recipe) -> Iterator[Finding]:
 
 def looped_store(root: Recipe) -> Iterator[Finding]:
     """A cache reads keys and values of one recurrence, and a looped model has some in each."""
-    for procedure in procedures(root):
-        cache = first(procedure, CachePolicy)
-        if cache is not None and loops(root.component.models, procedure.component.home()):
+    for procedure, cache in together(root, CachePolicy):
+        if loops(root.component.models, procedure.component.home()):
             yield Finding(
                 cache,
                 f"{cache.title} stores keys and values of the last recurrence, and whole passes "
