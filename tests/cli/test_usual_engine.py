@@ -23,6 +23,16 @@ def test_the_front_door_is_compiled():
 
 
 @pytest.mark.parametrize(
+    "preset", ["long-llada", "parallel-prompt", "recursive-speculation", "speculative-sampling"]
+)
+def test_changed_models_are_compiled_too(preset):
+    """With fewer layers, prompt tokens or another rotary embedding."""
+    found, notes = engines(load_spec(preset))
+    assert {"onnxruntime"} == set(found.values()) - {None}
+    assert [] == notes
+
+
+@pytest.mark.parametrize(
     "change",
     ["engine=torch", "dtype=bfloat16", "device=cuda", "revision=main", "repo=some/model"],
 )
@@ -49,8 +59,13 @@ def test_a_gpu_runs_them_on_pytorch(monkeypatch):
         ("soft-mask", [], "inputs 'soft-mask' needs mixed-inputs"),
         (
             DEFAULT_PIPELINE,
-            ["models.drafter={derive: {from: verifier, skip_layers: [1]}}"],
-            "model 'drafter' is derived from it",
+            ["models.drafter={derive: {from: verifier, quantize: int8}}"],
+            "model 'drafter' is derived from it, and engine 'onnxruntime' cannot derive a model",
+        ),
+        (
+            "d2cache",
+            ["models={big: builtin/verifier, main: {derive: {from: big, skip_layers: [1]}}}"],
+            "cache 'd2cache' needs attention-taps",
         ),
     ],
 )

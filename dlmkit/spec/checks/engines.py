@@ -135,7 +135,10 @@ def looped_store(root: Recipe) -> Iterator[Finding]:
 
 
 def _pattern(ref: ModelRef) -> AttentionPattern | None:
-    """The attention of a named checkpoint, where it is known."""
+    """The attention of a named checkpoint, or of what its engine runs, where it is known."""
+    known = ref.engine.known_info(ref.repo) if ref.engine and ref.repo else None
+    if known is not None:
+        return known.attention
     named = identify(ref)
     try:
         return named[1].arch(named[0]).attention if named else None

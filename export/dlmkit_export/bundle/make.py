@@ -15,8 +15,11 @@ import onnx
 import onnx_ir as ir
 
 from dlmkit.errors import EngineError, RequestError
+from dlmkit.models.derivation import EMBEDDINGS
+from dlmkit.models.derive import derive_module
 from dlmkit.models.loading import Checkpoint, load_checkpoint
-from dlmkit_export.bundle.manifest import Graphs, Manifest, Source, network_facts
+from dlmkit_export.bundle.changes import as_in_spec
+from dlmkit_export.bundle.manifest import PROMPTS, Graphs, Manifest, Source, network_facts
 from dlmkit_export.bundle.verify import record_of
 from dlmkit_export.bundle.weights_file import write_weights
 from dlmkit_export.graph.score_pack import with_score_pack
@@ -24,6 +27,8 @@ from dlmkit_export.graph.trace import trace_network
 
 if TYPE_CHECKING:
     from dlmkit.engine import LoadOptions
+    from dlmkit.models.derivation import Derivation
+    from dlmkit.models.reach import RopeScaling
     from dlmkit_export.bundle.options import ExportOptions
 
 __all__ = ["Stage", "make_bundle"]
@@ -40,8 +45,9 @@ def make_bundle(
     options: ExportOptions,
     load: LoadOptions,
     stage: Stage = lambda what, done, total: None,
+    derivation: Derivation | None = None,
 ) -> Manifest:
-    """Export the model that `reference` names into a new folder.
+    """Export the model that `reference` names, or one derived from it, into a new folder.
 
     The folder appears when it is complete.  Two exports of one model are equal byte for byte.
 
@@ -59,8 +65,14 @@ def make_bundle(
     )
     checkpoint = load_checkpoint(reference, reading)
     _refuse_untraceable(checkpoint)
+    if derivation is not None:
+        module = derive_module(checkpoint.decoder, derivation)
+        checkpoint = attrs.evolve(checkpoint, decoder=module)
+    source = _source(checkpoint, derivation, load.rope)
     with _arriving(folder) as room:
-        return _fill(room, checkpoint, options, stage)
+        if derivation is not None and derivation.prompt_file is not None:
+            shutil.copyfile(derivation.prompt_file, room / PROMPTS)
+        return _fill(room, checkpoint, source, options, stage)
 
 
 def _refuse_untraceable(checkpoint: Checkpoint) -> None:
@@ -86,7 +98,9 @@ def _arriving(folder: Path) -> Iterator[Path]:
         shutil.rmtree(room, ignore_errors=True)
 
 
-def _fill(room: Path, checkpoint: Checkpoint, options: ExportOptions, stage: Stage) -> Manifest:
+def _fill(
+    room: Path, checkpoint: Checkpoint, source: Source, options: ExportOptions, stage: Stage
+) -> Manifest:
     known, facts = checkpoint.description, network_facts(checkpoint.network_info("onnx"))
     stage("tracing the network", 0, 0)
     network = trace_network(checkpoint.decoder, options.opset, options.cache_slots)
@@ -113,7 +127,7 @@ def _fill(room: Path, checkpoint: Checkpoint, options: ExportOptions, stage: Sta
         ),
         buckets=options.buckets,
         network=facts,
-        source=_source(checkpoint),
+        source=source,
         versions={name: metadata.version(name) for name in ("dlmkit", "onnx", "torch")},
         files={path.name: record_of(path) for path in sorted(room.iterdir())},
     )
@@ -121,7 +135,9 @@ def _fill(room: Path, checkpoint: Checkpoint, options: ExportOptions, stage: Sta
     return manifest
 
 
-def _source(checkpoint: Checkpoint) -> Source:
+def _source(
+    checkpoint: Checkpoint, derivation: Derivation | None, rope: RopeScaling | None
+) -> Source:
     """Where the network came from, without the names of folders on this machine."""
     known = checkpoint.description
     ids = known.special_ids
@@ -129,10 +145,26 @@ def _source(checkpoint: Checkpoint) -> Source:
         field: place.replace(f"{known.path}/", "") for field, place in ids.provenance.items()
     }
     is_folder = Path(known.reference).expanduser().is_dir()
+    reference = known.path.name if is_folder else known.reference
     return Source(
-        reference=known.path.name if is_folder else known.reference,
+        reference=reference,
         revision=known.revision,
         family=known.family.name,
         architecture=known.config.architecture,
         special_ids=attrs.evolve(ids, provenance=places),
+        derivation=derivation and _told(derivation, reference),
+        rope=None if rope is None else as_in_spec(rope),
+    )
+
+
+def _told(derivation: Derivation, reference: str) -> Derivation:
+    """The derivation without names of folders, and layers in order."""
+    prompts = derivation.prompt_tokens
+    given = derivation.prompt_file
+    is_own = given is not None and given.parent != EMBEDDINGS
+    return attrs.evolve(
+        derivation,
+        source=reference,
+        skip_layers=tuple(sorted(derivation.skip_layers)),
+        prompt_tokens=given.name if given is not None and is_own else prompts,
     )

@@ -12,17 +12,30 @@ import torch
 
 from dlmkit.errors import ModelError
 from dlmkit.models.arch import AttentionPattern
+from dlmkit.models.derivation import Derivation
 from dlmkit.models.special_ids import SpecialIds
 from dlmkit.network import NetworkInfo
 from dlmkit_export.bundle.buckets import Buckets
 from dlmkit_export.contract import CONTRACT_VERSION
 
-__all__ = ["FORMAT", "MANIFEST", "FileRecord", "Graphs", "Manifest", "Source", "read_manifest"]
+__all__ = [
+    "FORMAT",
+    "MANIFEST",
+    "PROMPTS",
+    "FileRecord",
+    "Graphs",
+    "Manifest",
+    "Source",
+    "read_manifest",
+]
 
-FORMAT = 2
+FORMAT = 3
 """Version of the bundle format that this release writes, and the newest that it reads."""
 
 MANIFEST = "manifest.json"
+
+PROMPTS = "prompt_tokens.safetensors"
+"""The prompt tokens that were added to the network, if any were."""
 
 
 @attrs.frozen
@@ -51,13 +64,18 @@ class Graphs:
 
 @attrs.frozen(kw_only=True)
 class Source:
-    """The checkpoint that a bundle was made from."""
+    """The checkpoint that a bundle was made from, and how it was changed before it was compiled.
+
+    Prompt tokens of the `derivation` are in the bundle (`PROMPTS`); `rope` is as in a spec.
+    """
 
     reference: str
     revision: str | None
     family: str
     architecture: str
     special_ids: SpecialIds
+    derivation: Derivation | None = None
+    rope: Any = None
 
 
 @attrs.frozen(kw_only=True)
@@ -86,6 +104,7 @@ class Manifest:
         ids = self.source.special_ids
         facts = {**self.network, "dtype": self.dtype}
         facts["attention"] = AttentionPattern(**self.network["attention"])
+        facts["prompt_ids"] = tuple(self.network.get("prompt_ids", ()))
         return NetworkInfo(
             **facts,
             mask_id=ids.mask_id if mask_id is None else mask_id,
@@ -128,6 +147,7 @@ def network_facts(info: NetworkInfo) -> dict[str, Any]:
         "dtype": str(info.dtype).removeprefix("torch."),
         "logit_shift": info.logit_shift,
         "parameters": info.parameters,
+        "prompt_ids": list(info.prompt_ids),
     }
 
 
@@ -174,7 +194,17 @@ def _manifest(fields: Mapping[str, Any]) -> Manifest:
         graphs=Graphs(**fields["graphs"]),
         buckets=Buckets.from_json(fields["buckets"]),
         network=fields["network"],
-        source=Source(**{**source, "special_ids": special_ids}),
+        source=Source(
+            **{**source, "special_ids": special_ids, "derivation": _derivation(source)},
+        ),
         versions=fields["versions"],
         files={name: FileRecord(**record) for name, record in fields["files"].items()},
     )
+
+
+def _derivation(source: Mapping[str, Any]) -> Derivation | None:
+    """How the network was derived; bundles of an earlier format never were."""
+    stated = source.get("derivation")
+    if stated is None:
+        return None
+    return Derivation(**{**stated, "skip_layers": tuple(stated["skip_layers"])})

@@ -21,6 +21,7 @@ from dlmkit_export.runtime.feeds import feeds
 from dlmkit_export.runtime.in_place import feeds_in_place, rooms_of
 
 if TYPE_CHECKING:
+    from dlmkit.engine import LoadOptions
     from dlmkit.need import Need
     from dlmkit_export.bundle.manifest import Manifest
     from dlmkit_export.runtime.graph_runner import GraphRunner, Outputs
@@ -31,13 +32,18 @@ __all__ = ["OnnxNetwork"]
 class OnnxNetwork:
     """Runs the graph with the score pack, or the one with logits where somebody needs them.
 
-    A graph is loaded when it is first used.
+    A graph is loaded when it is first used.  `options` are those that it was loaded with.
     """
 
     def __init__(
-        self, info: NetworkInfo, manifest: Manifest, open_graph: Callable[[str], GraphRunner]
+        self,
+        info: NetworkInfo,
+        manifest: Manifest,
+        open_graph: Callable[[str], GraphRunner],
+        options: LoadOptions,
     ) -> None:
         self.info = info
+        self.options = options
         self._manifest = manifest
         self._open_graph = open_graph
         self._graphs: dict[str, GraphRunner] = {}
