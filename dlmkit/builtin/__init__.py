@@ -7,10 +7,7 @@ from typing import Literal, get_args
 
 from dlmkit.errors import RequestError
 
-__all__ = ["CHECKPOINTS", "PREFIX", "CheckpointName", "UnknownBuiltinError", "checkpoint_path"]
-
-PREFIX = "builtin/"
-"""What references to these checkpoints begin with."""
+__all__ = ["CHECKPOINTS", "CheckpointName", "UnknownBuiltinError", "checkpoint_path"]
 
 CheckpointName = Literal["verifier", "drafter", "guide"]
 CHECKPOINTS: tuple[CheckpointName, ...] = get_args(CheckpointName)

@@ -11,6 +11,7 @@ from dlmkit.engine import Engine, LoadedModel, LoadOptions
 
 if TYPE_CHECKING:
     from dlmkit.models.derivation import Derivation
+    from dlmkit.models.text_module import TextModule
 
 __all__ = ["EAGER_ONLY", "TorchEngine"]
 
@@ -54,13 +55,17 @@ class TorchEngine(Engine):
         """Build a second network around the weights of the first."""
         from dlmkit.engines.torch_network import TorchNetwork
         from dlmkit.models.derive import derive_module
-        from dlmkit.models.loading import module_facts
 
         network = source.network
         if not isinstance(network, TorchNetwork):
             return super().derive(source, derivation)
         module = derive_module(network.decoder, derivation)
-        info = attrs.evolve(network.info, **module_facts(module))
+        info = attrs.evolve(
+            network.info,
+            layers=module.arch.layers,
+            parameters=sum(value.numel() for value in module.parameters()),
+            prompt_ids=_prompt_ids(module, network.info.vocab_size),
+        )
         reference = f"{source.provenance.reference} {derivation.text}"
         return attrs.evolve(
             source,
@@ -69,3 +74,11 @@ class TorchEngine(Engine):
                 source.provenance, reference=reference, derivation=derivation.text
             ),
         )
+
+
+def _prompt_ids(module: TextModule, vocabulary: int) -> tuple[int, ...]:
+    """The numbers of the prompt tokens that a module embeds."""
+    from dlmkit.models.prompt_tokens import PromptedEmbedding, prompt_ids  # torch is slow to import
+
+    found = [part for part in module.modules() if isinstance(part, PromptedEmbedding)]
+    return prompt_ids(vocabulary, len(found[0].prompts_MD)) if found else ()
