@@ -17,6 +17,8 @@ import onnxruntime
 import torch
 from torch import Tensor
 
+from dlmkit_export.contract import MIXTURE
+
 __all__ = ["FixedCall", "FixedCalls", "run_options"]
 
 MOST = 16
@@ -72,20 +74,21 @@ class FixedCalls(threading.local):
 
         `bind` gives a binding to these inputs and the memory of the results.
         """
-        lasting = [each for each in inputs.values() if each.is_floating_point()]
-        places = tuple(each.data_ptr() for each in (*lasting, *rooms.values()))
+        lasting = {name: each for name, each in inputs.items() if _lasts(name, each)}
+        places = tuple(each.data_ptr() for each in (*lasting.values(), *rooms.values()))
         key = (tuple(each.shape for each in inputs.values()), places)
         if key in self._calls:
             return self._calls[key]
         if key not in self._seen or len(self._calls) >= MOST:
             self._seen = {key} if len(self._seen) >= _SEEN else self._seen | {key}
             return None
-        fixed = {
-            name: each if each.is_floating_point() else each.clone()
-            for name, each in inputs.items()
-        }
-        binding, results = bind(fixed)
-        copied = {name: each for name, each in fixed.items() if not each.is_floating_point()}
+        copied = {name: each.clone() for name, each in inputs.items() if name not in lasting}
+        binding, results = bind({**inputs, **copied})
         call = FixedCall(binding, run_options(next(_NUMBERS)), copied, results)
         self._calls[key] = call
         return call
+
+
+def _lasts(name: str, tensor: Tensor) -> bool:
+    """Whether it is keys or values, which lie in one place."""
+    return tensor.is_floating_point() and name not in MIXTURE
