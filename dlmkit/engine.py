@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dlmkit.models.reach import RopeScaling
     from dlmkit.models.special_ids import SpecialIds
     from dlmkit.models.tokenizer import Tokenizer
-    from dlmkit.network import Network
+    from dlmkit.network import Network, NetworkInfo
 
 __all__ = ["Engine", "LoadOptions", "LoadedModel", "Provenance", "find_engine"]
 
@@ -36,8 +36,6 @@ class LoadOptions:
     `local_files_only` forbids the network.  `mask_id` overrules what the files say.  `progress`
     is called with bytes read and bytes in all.  `family` is used whatever architecture the config
     names, and `families` replaces the registered ones.  `rope` stretches the context.
-    `abilities` are those of the optional ones (`NetworkInfo.capabilities`) that the network will
-    be asked for: an engine may prepare for these and no others.
     """
 
     device: str = "auto"
@@ -49,7 +47,6 @@ class LoadOptions:
     family: ModelFamily | None = None
     families: Iterable[type[ModelFamily]] | None = None
     rope: RopeScaling | None = None
-    abilities: frozenset[str] = frozenset()
 
 
 @attrs.frozen(kw_only=True)
@@ -83,8 +80,10 @@ class LoadedModel:
 class Engine(Component):
     """Base of engines; subclasses are plugins registered under the role `engine`.
 
-    `derives` lists the options of a spec's `derive` that the engine understands.  `for_builtin`
-    says that `dlmkit generate` takes it for built-in models on a processor if nobody names one.
+    `derives` lists the options of a spec's `derive` that the engine understands; what it can do
+    with one model, `refuse_derivation` and `refuse_rope` say before anything is loaded.
+    `for_builtin` says that `dlmkit generate` takes it for built-in models on a processor if nobody
+    names one.
     """
 
     role = "engine"
@@ -106,6 +105,30 @@ class Engine(Component):
         Raises:
             ModelError: the checkpoint cannot be found or read.
             EngineError: this engine cannot run it here.
+        """
+
+    def known_info(self, reference: str) -> NetworkInfo | None:
+        """Facts about a network that the engine can tell without loading it; None: not here."""
+        return None
+
+    def refuse_derivation(self, reference: str, derivation: Derivation) -> None:
+        """Refuse what `derive` would refuse for that model, where this is known beforehand.
+
+        Raises:
+            EngineError: this engine cannot do it.
+        """
+        beyond = [f"`{name}`" for name in derivation.asked if name not in self.derives]
+        if beyond:
+            raise EngineError(
+                f"engine {self.name!r} cannot derive a model by {', '.join(beyond)}",
+                hint="load the source with the engine torch",
+            )
+
+    def refuse_rope(self, reference: str, rope: RopeScaling) -> None:
+        """Refuse to stretch the context of that model, where this is known beforehand.
+
+        Raises:
+            EngineError: this engine cannot do it.
         """
 
     def derive(self, source: LoadedModel, derivation: Derivation) -> LoadedModel:

@@ -49,52 +49,45 @@ class Schedule(Component):
 
 
 @attrs.frozen
-class Linear(Schedule):
-    """A straight line from one value to another."""
-
-    name = "linear"
+class _Way(Schedule):
+    """From one value to another; all else lies between them."""
 
     start: float = option(doc=_FROM, key="from")
     stop: float = option(doc=_TO, key="to")
     over: Over = option("filled", doc=_OVER)
+
+    def checked_values(self) -> tuple[Any, ...]:
+        """Both ends."""
+        return (self.start, self.stop)
+
+
+@attrs.frozen
+class Linear(_Way):
+    """A straight line from one value to another."""
+
+    name = "linear"
 
     def at(self, elapsed_B: Tensor) -> Tensor:
         """Start + (stop - start) t."""
         return self.start + (self.stop - self.start) * elapsed_B
 
-    def checked_values(self) -> tuple[Any, ...]:
-        """Both ends; all else lies between them."""
-        return (self.start, self.stop)
-
 
 @attrs.frozen
-class Cosine(Schedule):
+class Cosine(_Way):
     """Half a cosine wave: slow at both ends, fast in the middle."""
 
     name = "cosine"
-
-    start: float = option(doc=_FROM, key="from")
-    stop: float = option(doc=_TO, key="to")
-    over: Over = option("filled", doc=_OVER)
 
     def at(self, elapsed_B: Tensor) -> Tensor:
         """Stop + (start - stop) (1 + cos(pi t)) / 2."""
         return self.stop + (self.start - self.stop) * (1 + torch.cos(pi * elapsed_B)) / 2
 
-    def checked_values(self) -> tuple[Any, ...]:
-        """Both ends; all else lies between them."""
-        return (self.start, self.stop)
-
 
 @attrs.frozen
-class Exponential(Schedule):
+class Exponential(_Way):
     """A constant ratio per unit of time; both ends have the same sign and are not 0."""
 
     name = "exponential"
-
-    start: float = option(doc=_FROM, key="from")
-    stop: float = option(doc=_TO, key="to")
-    over: Over = option("filled", doc=_OVER)
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -105,10 +98,6 @@ class Exponential(Schedule):
     def at(self, elapsed_B: Tensor) -> Tensor:
         """Start (stop / start)^t."""
         return self.start * (self.stop / self.start) ** elapsed_B
-
-    def checked_values(self) -> tuple[Any, ...]:
-        """Both ends; all else lies between them."""
-        return (self.start, self.stop)
 
 
 def _points(points: tuple[tuple[float, float], ...]) -> str | None:

@@ -7,7 +7,10 @@ from typing import Literal, get_args
 
 from dlmkit.errors import RequestError
 
-__all__ = ["CHECKPOINTS", "CheckpointName", "UnknownBuiltinError", "checkpoint_path"]
+__all__ = ["CHECKPOINTS", "PREFIX", "CheckpointName", "UnknownBuiltinError", "checkpoint_path"]
+
+PREFIX = "builtin/"
+"""What references to these checkpoints begin with."""
 
 CheckpointName = Literal["verifier", "drafter", "guide"]
 CHECKPOINTS: tuple[CheckpointName, ...] = get_args(CheckpointName)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dlmkit.cli.count_option import count_option
-from dlmkit.cli.progress import error_console, loading_bar, repeats_bar, waiting
-from dlmkit.cli.spec_options import document_from, spec_options
+from dlmkit.cli.load_runner import load_runner
+from dlmkit.cli.progress import error_console, repeats_bar
+from dlmkit.cli.spec_options import spec_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,21 +49,9 @@ def command(
     `dlmkit generate` takes for them.
     """
     console = error_console()
-    with waiting(console, "starting"):
-        document = document_from(**spec)
-        import torch
+    runner = load_runner(console, spec, threads=threads)
+    from dlmkit.benchmarking.measure import measure
 
-        from dlmkit.benchmarking.measure import measure
-        from dlmkit.cli.usual_engine import with_usual_engine
-        from dlmkit.generation import Runner
-
-        document, notes = with_usual_engine(document)
-    for note in notes:
-        console.print(f"[dim]{note}[/]", soft_wrap=True)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    with loading_bar(console) as progress:
-        runner = Runner.load(document, progress=progress)
     with repeats_bar(console, warmup + repeats) as advance:
         measured = measure(
             runner,

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dlmkit.cli.count_option import count_option
-from dlmkit.cli.progress import error_console, loading_bar, waiting
+from dlmkit.cli.load_runner import load_runner
+from dlmkit.cli.progress import error_console
 from dlmkit.cli.prompt_input import SAMPLE, read_prompts
-from dlmkit.cli.spec_options import document_from, spec_options
+from dlmkit.cli.spec_options import spec_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,7 +89,7 @@ def command(
         texts = [SAMPLE]
         console.print(f"[dim]no prompt was given; decoding a sample:[/] {SAMPLE}", soft_wrap=True)
     mode = mode or "auto"
-    runner = _load(spec, console, shown=not quiet)
+    runner = load_runner(console, spec, shown=not quiet)
     encoded = runner.encode(texts, mode)
     runner.check(encoded, infill=mode == "infill")
     decodes = _batches(runner, encoded, batch_size, infill=mode == "infill", seed=seed)
@@ -102,23 +103,6 @@ def command(
         from dlmkit.cli.cost_table import cost_report
 
         console.print(cost_report(results))
-
-
-def _load(spec: dict[str, Any], console: Console, *, shown: bool) -> Runner:
-    """Check the spec, then load its models."""
-    with waiting(console, "starting", shown=shown):
-        document = document_from(**spec)
-        from dlmkit.cli.usual_engine import with_usual_engine
-        from dlmkit.generation import Runner
-        from dlmkit.spec.report import render
-
-        document, notes = with_usual_engine(document)
-    for note in notes if shown else ():
-        console.print(f"[dim]{note}[/]", soft_wrap=True)
-    for warning in document.warnings:
-        console.print(render(warning), markup=False, soft_wrap=True)
-    with loading_bar(console, shown=shown) as progress:
-        return Runner.load(document, progress=progress)
 
 
 def _batches(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dlmkit.cli.count_option import count_option
-from dlmkit.cli.progress import error_console, loading_bar, repeats_bar, waiting
-from dlmkit.cli.spec_options import document_from, spec_options
+from dlmkit.cli.load_runner import load_runner
+from dlmkit.cli.progress import error_console, repeats_bar
+from dlmkit.cli.spec_options import spec_options
 from dlmkit.errors import RequestError
 
 if TYPE_CHECKING:
@@ -68,22 +69,10 @@ def command(
     on the engine that `dlmkit generate` takes for them.
     """
     console = error_console()
-    with waiting(console, "starting"):
-        document = document_from(**spec)
-        import torch
+    models = load_runner(console, spec, threads=threads).models
+    from dlmkit.profiling.measure import FED, ROWS, measure_costs
+    from dlmkit.profiling.store import keep_costs
 
-        from dlmkit.cli.usual_engine import with_usual_engine
-        from dlmkit.generation import Runner
-        from dlmkit.profiling.measure import FED, ROWS, measure_costs
-        from dlmkit.profiling.store import keep_costs
-
-        document, notes = with_usual_engine(document)
-    for note in notes:
-        console.print(f"[dim]{note}[/]", soft_wrap=True)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    with loading_bar(console) as progress:
-        models = Runner.load(document, progress=progress).models
     sizes = rows or ROWS, fed or FED
     shapes = len(set(sizes[0])) * len(set(sizes[1]))
     found: dict[str, tuple[CostTable, Path]] = {}

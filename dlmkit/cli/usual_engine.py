@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from dlmkit.builtin import PREFIX
 from dlmkit.engine import Engine
+from dlmkit.errors import EngineError
 from dlmkit.models.placement import choose_device
-from dlmkit.requirements import demands, without
+from dlmkit.requirements import demands
 
 if TYPE_CHECKING:
     from dlmkit.spec import Document
     from dlmkit.spec.documents import ModelRef
 
 __all__ = ["with_usual_engine"]
-
-_BUILTIN = "builtin/"
 
 
 def with_usual_engine(document: Document) -> tuple[Document, list[str]]:
@@ -52,21 +52,28 @@ def _usual() -> Engine | None:
 
 def _open(ref: ModelRef) -> bool:
     """Whether a model is built in, on the processor, and leaves everything else to us."""
-    named = (ref.engine, ref.family, ref.rope, ref.revision)
+    named = (ref.engine, ref.family, ref.revision)
     plain = all(each is None for each in named) and ref.dtype in (None, "float32")
-    builtin = ref.repo is not None and ref.repo.startswith(_BUILTIN)
+    builtin = ref.repo is not None and ref.repo.startswith(PREFIX)
     return builtin and plain and choose_device(ref.device or "auto").type == "cpu"
 
 
 def _obstacles(document: Document, name: str, engine: Engine) -> Iterator[str]:
     """What of the pipeline the engine cannot do with this model."""
+    derived = {
+        other: ref.derive
+        for other, ref in document.models.items()
+        if ref.derive is not None and ref.derive.source == name
+    }
     for strategy, model, wanted in demands(document.pipeline):
         missing = wanted - engine.abilities()
-        if model == name and missing:
+        if missing and (model == name or model in derived):
             yield (
                 f"{strategy.role} {strategy.name!r} needs {', '.join(sorted(missing))}, which "
-                f"{engine.name} does not offer: {without(missing)}"
+                f"{engine.name} does not offer"
             )
-    for other, ref in document.models.items():
-        if ref.derive is not None and ref.derive.source == name:
-            yield f"model {other!r} is derived from it, which {engine.name} cannot do"
+    for other, derivation in derived.items():
+        try:
+            engine.refuse_derivation(document.models[name].repo or "", derivation)
+        except EngineError as error:
+            yield f"model {other!r} is derived from it, and {error.args[0]}"

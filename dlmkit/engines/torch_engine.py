@@ -11,7 +11,6 @@ from dlmkit.engine import Engine, LoadedModel, LoadOptions
 
 if TYPE_CHECKING:
     from dlmkit.models.derivation import Derivation
-    from dlmkit.models.text_module import TextModule
 
 __all__ = ["EAGER_ONLY", "TorchEngine"]
 
@@ -55,17 +54,13 @@ class TorchEngine(Engine):
         """Build a second network around the weights of the first."""
         from dlmkit.engines.torch_network import TorchNetwork
         from dlmkit.models.derive import derive_module
+        from dlmkit.models.loading import module_facts
 
         network = source.network
         if not isinstance(network, TorchNetwork):
             return super().derive(source, derivation)
         module = derive_module(network.decoder, derivation)
-        info = attrs.evolve(
-            network.info,
-            layers=module.arch.layers,
-            parameters=sum(value.numel() for value in module.parameters()),
-            prompt_ids=_prompt_ids(module, network.info.vocab_size),
-        )
+        info = attrs.evolve(network.info, **module_facts(module))
         reference = f"{source.provenance.reference} {derivation.text}"
         return attrs.evolve(
             source,
@@ -74,11 +69,3 @@ class TorchEngine(Engine):
                 source.provenance, reference=reference, derivation=derivation.text
             ),
         )
-
-
-def _prompt_ids(module: TextModule, vocabulary: int) -> tuple[int, ...]:
-    """The numbers of the prompt tokens that a module embeds."""
-    from dlmkit.models.prompt_tokens import PromptedEmbedding, prompt_ids  # torch is slow to import
-
-    found = [part for part in module.modules() if isinstance(part, PromptedEmbedding)]
-    return prompt_ids(vocabulary, len(found[0].prompts_MD)) if found else ()

@@ -12,7 +12,7 @@ from dlmkit.loop.memory import parts
 from dlmkit.roles import EarlyExit, Procedure, Reviser, Strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from dlmkit.component import Component
 
@@ -23,24 +23,19 @@ def decode_guarantees(
     pipeline: Denoise, gen_length: int, *, looped: bool = False
 ) -> list[Guarantee]:
     """What a denoising pipeline promises; `looped` says that its model repeats some layers."""
-    claims: tuple[Callable[[Denoise, int], Guarantee], ...] = (
-        _rows,
-        _repeats,
-        _ends,
-        _exact_in_loops if looped else _exact,
-        _in_sequence,
-        _own_step,
-        _final,
-    )
-    return [claim(pipeline, gen_length) for claim in claims]
+    return [
+        rows(),
+        repeats(pipeline),
+        _ends(pipeline),
+        _exact_in_loops(pipeline) if looped else _exact(pipeline),
+        _in_sequence(pipeline, gen_length),
+        _own_step(pipeline),
+        _final(pipeline),
+    ]
 
 
 def _named(found: Iterable[Component]) -> str:
     return ", ".join(sorted({f"{part.role} {part.name!r}" for part in found}))
-
-
-def _rows(pipeline: Denoise, gen_length: int) -> Guarantee:
-    return rows()
 
 
 def rows() -> Guarantee:
@@ -52,10 +47,6 @@ def rows() -> Guarantee:
         reason="parts see rows apart, and random numbers belong to a prompt, not to its place",
         invariant=11,
     )
-
-
-def _repeats(pipeline: Denoise, gen_length: int) -> Guarantee:
-    return repeats(pipeline)
 
 
 def repeats(procedure: Procedure) -> Guarantee:
@@ -71,7 +62,7 @@ def repeats(procedure: Procedure) -> Guarantee:
     )
 
 
-def _ends(pipeline: Denoise, gen_length: int) -> Guarantee:
+def _ends(pipeline: Denoise) -> Guarantee:
     reopening = [part for part in parts(pipeline) if isinstance(part, Strategy) and part.reopens]
     capped = f"{_named(reopening)} may reopen positions, but max_steps is {pipeline.max_steps}"
     return Guarantee(
@@ -82,7 +73,7 @@ def _ends(pipeline: Denoise, gen_length: int) -> Guarantee:
     )
 
 
-def _exact(pipeline: Denoise, gen_length: int) -> Guarantee:
+def _exact(pipeline: Denoise) -> Guarantee:
     cache = pipeline.cache
     exact = cache is None or cache.exact()
     why = "everything is computed in every step" if cache is None else f"cache {cache.name!r} "
@@ -96,8 +87,8 @@ def _exact(pipeline: Denoise, gen_length: int) -> Guarantee:
     )
 
 
-def _exact_in_loops(pipeline: Denoise, gen_length: int) -> Guarantee:
-    found, cache = _exact(pipeline, gen_length), pipeline.cache
+def _exact_in_loops(pipeline: Denoise) -> Guarantee:
+    found, cache = _exact(pipeline), pipeline.cache
     if cache is None or not found.holds:
         return found
     last = f"cache {cache.name!r} keeps the last recurrence, and a pass over all reads each"
@@ -120,7 +111,7 @@ def _in_sequence(pipeline: Denoise, gen_length: int) -> Guarantee:
     )
 
 
-def _own_step(pipeline: Denoise, gen_length: int) -> Guarantee:
+def _own_step(pipeline: Denoise) -> Guarantee:
     leaves = [
         part for part in parts(pipeline) if isinstance(part, EarlyExit) or part in pipeline.stop
     ]
@@ -132,7 +123,7 @@ def _own_step(pipeline: Denoise, gen_length: int) -> Guarantee:
     )
 
 
-def _final(pipeline: Denoise, gen_length: int) -> Guarantee:
+def _final(pipeline: Denoise) -> Guarantee:
     changing = [part for part in parts(pipeline) if isinstance(part, Reviser)]
     return Guarantee(
         id="final",

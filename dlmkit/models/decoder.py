@@ -120,6 +120,11 @@ class Backbone(nn.Module):
         self.norm = RMSNorm(arch.hidden, arch.norm_eps)
         self.rotary = Rotary(arch.rotary, arch.query_scale)
 
+    def logits(self, hidden_BSD: Tensor, lm_head: Linear | None) -> Tensor:
+        """The final norm and the head, `[B, S, V]`; without one, that of the embeddings."""
+        weight_VD = self.embed_tokens.weight if lm_head is None else lm_head.weight
+        return F.linear(self.norm(hidden_BSD), weight_VD)
+
 
 class Decoder(TextModule):
     """The shared decoder behind the contract of all networks."""
@@ -162,6 +167,4 @@ class Decoder(TextModule):
 
     def head(self, hidden_BSD: Tensor) -> Tensor:
         """Logits of the given rows of `forward`'s first result; norm and head, nothing else."""
-        normed_BSD = self.model.norm(hidden_BSD)
-        weight_VD = self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
-        return F.linear(normed_BSD, weight_VD)
+        return self.model.logits(hidden_BSD, self.lm_head)

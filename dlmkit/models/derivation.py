@@ -50,6 +50,12 @@ class Derivation:
     )
 
     @property
+    def asked(self) -> tuple[str, ...]:
+        """Names of the options that change something."""
+        changes = [each for each in attrs.fields(Derivation) if each.default is not attrs.NOTHING]
+        return tuple(each.name for each in changes if getattr(self, each.name) != each.default)
+
+    @property
     def prompt_file(self) -> Path | None:
         """Where the prompt tokens are; `builtin/NAME` is the file that comes with dlmkit."""
         if self.prompt_tokens is None:

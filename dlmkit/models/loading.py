@@ -9,11 +9,12 @@ import attrs
 from dlmkit.engine import Engine, LoadedModel, LoadOptions, Provenance, find_engine
 from dlmkit.models.description import CheckpointDescription, describe_checkpoint
 from dlmkit.models.placement import choose_device, choose_dtype
+from dlmkit.models.prompt_tokens import prompt_ids_of
 from dlmkit.models.text_module import TextModule
 from dlmkit.models.weights import fill
 from dlmkit.network import NetworkInfo
 
-__all__ = ["Checkpoint", "load_checkpoint", "load_model"]
+__all__ = ["Checkpoint", "load_checkpoint", "load_model", "module_facts"]
 
 
 @attrs.frozen(kw_only=True)
@@ -37,14 +38,13 @@ class Checkpoint:
             eot_ids=known.special_ids.eot_ids,
             max_positions=known.arch.max_positions,
             attention=known.arch.attention,
-            layers=known.arch.layers,
             kv_heads=known.arch.kv_heads,
             head_dim=known.arch.head_dim,
             dtype=weight.dtype,
             device=weight.device,
             logit_shift=known.family.logit_shift(),
-            parameters=sum(value.numel() for value in self.decoder.parameters()),
             engine=engine,
+            **module_facts(self.decoder),
         )
 
     def provenance(self) -> Provenance:
@@ -59,6 +59,15 @@ class Checkpoint:
             special_ids=known.special_ids,
             dtype_reason=self.dtype_reason,
         )
+
+
+def module_facts(module: TextModule) -> dict[str, Any]:
+    """The facts of `NetworkInfo` that change when a module is derived from another."""
+    return {
+        "layers": module.arch.layers,
+        "parameters": sum(value.numel() for value in module.parameters()),
+        "prompt_ids": prompt_ids_of(module),
+    }
 
 
 def load_model(reference: str, *, engine: str | Engine = "torch", **options: Any) -> LoadedModel:

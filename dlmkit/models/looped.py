@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import attrs
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name that every torch reader knows
 
 from dlmkit.models.arch import ArchSpec
 from dlmkit.models.attend import of_layer
@@ -187,5 +186,4 @@ class LoopedDecoder(LoopedModule):
 
     def head(self, hidden_BSD: Tensor) -> Tensor:
         """Logits of the given rows of `forward`'s first result."""
-        weight_VD = self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
-        return F.linear(self.model.norm(hidden_BSD), weight_VD)
+        return self.model.logits(hidden_BSD, self.lm_head)

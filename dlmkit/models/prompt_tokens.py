@@ -20,13 +20,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dlmkit.models.decoder import Decoder
+    from dlmkit.models.text_module import TextModule
 
-__all__ = ["PromptedEmbedding", "give_prompt_tokens", "prompt_ids"]
+__all__ = ["PromptedEmbedding", "give_prompt_tokens", "prompt_ids", "prompt_ids_of"]
 
 
 def prompt_ids(vocabulary: int, count: int) -> tuple[int, ...]:
     """The ids under which they are fed; the first number after the vocabulary is the canvas's."""
     return tuple(range(vocabulary + 1, vocabulary + 1 + count))
+
+
+def prompt_ids_of(module: TextModule) -> tuple[int, ...]:
+    """The ids of the prompt tokens that a module embeds."""
+    found = [part for part in module.modules() if isinstance(part, PromptedEmbedding)]
+    return prompt_ids(module.arch.vocab_rows, len(found[0].prompts_MD)) if found else ()
 
 
 class PromptedEmbedding(Embedding):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import attrs
 
+from dlmkit.builtin import PREFIX, checkpoint_path
 from dlmkit.errors import ModelError
 
 __all__ = ["Located", "locate_model"]
 
-_BUILTIN = "builtin/"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -37,10 +37,8 @@ def locate_model(
     Raises:
         ModelError: nothing by that name, or it cannot be downloaded.
     """
-    if reference.startswith(_BUILTIN):
-        from dlmkit.builtin import checkpoint_path
-
-        return Located(checkpoint_path(reference.removeprefix(_BUILTIN)))
+    if reference.startswith(PREFIX):
+        return Located(checkpoint_path(reference.removeprefix(PREFIX)))
     folder = Path(reference).expanduser()
     if folder.is_dir() and reference:
         return Located(folder)

@@ -56,11 +56,6 @@ class TextModule(nn.Module):
         """The embeddings of tokens, in one more dimension; only with the ability `mixed-inputs`."""
         raise NotImplementedError
 
-    def mixed(self, ids_BQK: Tensor, weights_BQK: Tensor) -> Tensor:
-        """Embeddings of tokens added up by their weights, `embeds_BQD`; with the same ability."""
-        embeds_BQKD = self.embed(ids_BQK)
-        return (embeds_BQKD * weights_BQK[..., None].to(embeds_BQKD.dtype)).sum(dim=2)
-
     def refine(
         self,
         ids_BQ: Tensor,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from dlmkit.component import Component, options_of
 from dlmkit.errors import RequestError
 from dlmkit.plugins.manager import Plugins, get_plugins
-from dlmkit.spec.build import build
+from dlmkit.spec.build import FAILED, Builder, build
 from dlmkit.spec.check import run_checks
 from dlmkit.spec.documents import FORMAT, Document, default_models
 from dlmkit.spec.overrides import apply_overrides
@@ -22,7 +22,7 @@ from dlmkit.spec.source import MappingNode, Node, ScalarNode, parse
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["check_document", "load_spec", "read_source"]
+__all__ = ["check_document", "load_spec", "read_component", "read_source"]
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -58,6 +58,23 @@ def load_spec(
         raise SpecError(problems)
     document: Document = recipe.component
     return attrs.evolve(document, warnings=_warnings(run_checks(recipe, known.checks)))
+
+
+def read_component(text: str, base: type[Component], name: str) -> Any:
+    """Read one component of a role, as a spec names it: `ntk`, or `{use: ntk, context: 1024}`.
+
+    `name` is what errors call the text.
+
+    Raises:
+        SpecError: with every problem found.
+    """
+    node, problems = parse(Source(name, text))
+    builder = Builder(get_plugins())
+    made = builder.value(node, base, base.role, [])
+    problems += builder.problems
+    if made is FAILED or problems:
+        raise SpecError(problems)
+    return made
 
 
 def check_document(document: Document, *, plugins: Plugins | None = None) -> Document:

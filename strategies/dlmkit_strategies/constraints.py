@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from dlmkit.bundles import Bundle
-from dlmkit.component import option
+from dlmkit.component import Component, option
 from dlmkit.errors import RequestError, StrategyError
 from dlmkit.need import Need
 from dlmkit.roles import CommitGuard, LogitsTransform
@@ -34,20 +34,32 @@ _PATTERN = "regular expression (Python syntax) for the whole text, up to its fir
 _SCHEMA = "JSON schema, as JSON text, instead of `pattern`"
 
 
-def _problems(options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """What is wrong with a pattern and a schema, at check time."""
-    pattern, schema = options["pattern"], options["schema"]
-    if (pattern is None) == (schema is None):
-        yield "pattern", "give either `pattern` or `schema`", "one of them says what the text is"
-        return
-    try:
-        byte_automaton(regex_of_schema(schema) if pattern is None else pattern)
-    except RequestError as error:
-        yield "schema" if pattern is None else "pattern", str(error.args[0]), error.hint or ""
+@attrs.frozen
+class _Language(Component):
+    """Says what the finished text is, by one of two options."""
+
+    pattern: str | None = option(None, doc=_PATTERN, examples=("[a-k]*",))
+    schema: str | None = option(None, doc=_SCHEMA)
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """Refuse what is not one regular language."""
+        pattern, schema = options["pattern"], options["schema"]
+        if (pattern is None) == (schema is None):
+            yield (
+                "pattern",
+                "give either `pattern` or `schema`",
+                "one of them says what the text is",
+            )
+            return
+        try:
+            byte_automaton(regex_of_schema(schema) if pattern is None else pattern)
+        except RequestError as error:
+            yield "schema" if pattern is None else "pattern", str(error.args[0]), error.hint or ""
 
 
 @attrs.frozen
-class Matching(LogitsTransform):
+class Matching(_Language, LogitsTransform):
     """Forbid tokens with which the text could no longer match.
 
     What is possible in a gap follows from the decided tokens on both sides.  Costs two sweeps over
@@ -57,14 +69,6 @@ class Matching(LogitsTransform):
     """
 
     name = "matching"
-
-    pattern: str | None = option(None, doc=_PATTERN, examples=("[a-k]*",))
-    schema: str | None = option(None, doc=_SCHEMA)
-
-    @classmethod
-    def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-        """Refuse what is not one regular language."""
-        return _problems(options)
 
     def edit(self, logits_BPV: Tensor, view: View) -> Tensor:
         """Set the forbidden logits of masked positions to minus infinity."""
@@ -89,7 +93,7 @@ class Matching(LogitsTransform):
 
 
 @attrs.frozen
-class MatchingGuard(CommitGuard):
+class MatchingGuard(_Language, CommitGuard):
     """Keep the most confident commits with which the text can still match together.
 
     At least one is kept.  Goes with the logits transform of the same name and options, which needs
@@ -100,14 +104,6 @@ class MatchingGuard(CommitGuard):
     drops = True
     need = Need(logits=True)
     binding = True
-
-    pattern: str | None = option(None, doc=_PATTERN, examples=("[a-k]*",))
-    schema: str | None = option(None, doc=_SCHEMA)
-
-    @classmethod
-    def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-        """Refuse what is not one regular language."""
-        return _problems(options)
 
     def guard(self, commit_BP: Tensor, confidence_BP: Tensor, view: View) -> Tensor:
         """The longest prefix of the ranking that is possible."""
@@ -127,21 +123,13 @@ class MatchingGuard(CommitGuard):
 
 
 @attrs.frozen
-class MatchingBundle(Bundle):
+class MatchingBundle(_Language, Bundle):
     """Decode a text that matches a regular expression or a JSON schema.
 
     Fills `logits` and `guard`.  Source: dlmkit.
     """
 
     name = "matching"
-
-    pattern: str | None = option(None, doc=_PATTERN, examples=("[a-k]*",))
-    schema: str | None = option(None, doc=_SCHEMA)
-
-    @classmethod
-    def check_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-        """Refuse what is not one regular language."""
-        return _problems(options)
 
     def slots(self) -> Mapping[str, Any]:
         """The transform and the guard."""

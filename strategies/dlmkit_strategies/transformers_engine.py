@@ -12,6 +12,7 @@ from dlmkit.models.arch import AttentionPattern
 from dlmkit.models.config import Config, read_config
 from dlmkit.models.family import FamilyDefaults
 from dlmkit.models.placement import choose_device, choose_dtype
+from dlmkit.models.reach import RopeScaling
 from dlmkit.models.reference import locate_model
 from dlmkit.models.special_ids import SpecialIds, find_special_ids
 from dlmkit.models.tensor_files import list_tensors
@@ -33,13 +34,17 @@ class TransformersEngine(Engine):
         """Mixed inputs, as the distributions of the step before."""
         return frozenset({"mixed-inputs"})
 
+    def refuse_rope(self, reference: str, rope: RopeScaling) -> None:
+        """Its networks are built by transformers."""
+        raise EngineError(
+            "the engine 'transformers' cannot change the rotary embedding of a model",
+            hint="leave `rope` out, or use the engine torch",
+        )
+
     def load(self, reference: str, options: LoadOptions) -> LoadedModel:
         """Read the checkpoint with transformers."""
         if options.rope is not None:
-            raise EngineError(
-                "the engine 'transformers' cannot change the rotary embedding of a model",
-                hint="leave `rope` out, or use the engine torch",
-            )
+            self.refuse_rope(reference, options.rope)
         located = locate_model(
             reference, revision=options.revision, local_files_only=options.local_files_only
         )

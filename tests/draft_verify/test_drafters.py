@@ -9,7 +9,7 @@ import attrs
 import pytest
 import yaml
 
-from dlmkit import Runner, load_spec
+from dlmkit import generate, load_spec
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/how-to/choose-a-drafter.md"
@@ -32,22 +32,14 @@ def edited(block: str):
     return load_spec(yaml.safe_dump(whole))
 
 
-def decoded(document):
-    runner = Runner.load(document)
-    decode = runner.start(runner.encode(PROMPTS))
-    for _ in decode:
-        pass
-    return decode.results()
-
-
 @pytest.mark.parametrize("block", SHOWN)
 def test_a_shown_drafter_drafts_and_the_text_is_the_verifiers(block):
     """Something of its drafts is kept, and the verifier runs less often than alone."""
     if "quantize" in block:
         pytest.importorskip("torchao", reason="the extra `quantize` is not installed")
     document = edited(block)
-    found = decoded(document)
-    expected = decoded(attrs.evolve(document, pipeline=document.pipeline.verifier))
+    found = generate(PROMPTS, document)
+    expected = generate(PROMPTS, attrs.evolve(document, pipeline=document.pipeline.verifier))
     assert [each.token_ids for each in expected] == [each.token_ids for each in found]
     for alone, drafted in zip(expected, found, strict=True):
         assert drafted.ledger.accepted > 0

@@ -274,11 +274,11 @@ def test_two_first_uses_at_once_share_what_is_made(tmp_path, monkeypatch, error)
         raise error
 
     monkeypatch.setattr("dlmkit_export.bundle.make.make_bundle", make)
-    made = builtin_bundles.builtin_bundle("builtin/drafter", "auto")
+    made = builtin_bundles.builtin_bundle("builtin/drafter", LoadOptions())
     assert (made / MANIFEST).is_file()
     shutil.rmtree(made)
     with pytest.raises(type(error)):
-        builtin_bundles.builtin_bundle("builtin/drafter", "auto")
+        builtin_bundles.builtin_bundle("builtin/drafter", LoadOptions())
 
 
 def test_a_missing_onnxruntime_says_what_to_install(monkeypatch):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
+from dlmkit.engine import find_engine
 from dlmkit.generation import Runner
 from dlmkit.models.loading import load_model
 from dlmkit.spec import load_spec
@@ -35,6 +37,43 @@ def test_presets_decode_the_same_tokens(models, preset):
     document = load_spec(preset, ["gen_length=32"])
     eager, compiled = (decoded(model, document, PROMPTS) for model in models)
     assert eager == compiled
+
+
+CHANGED = (
+    "long-llada",
+    "parallel-prompt",
+    "recursive-speculation",
+    "recursive-speculation-beams",
+    "speculative-sampling",
+)
+"""Another rotary embedding, prompt tokens, layers left out."""
+
+
+def loaded(engine, document):
+    """A document with everything that it loads on one engine."""
+    refs = {
+        name: ref if ref.derive else attrs.evolve(ref, engine=find_engine(engine), device="cpu")
+        for name, ref in document.models.items()
+    }
+    return Runner.load(attrs.evolve(document, models=refs))
+
+
+@pytest.mark.parametrize("preset", CHANGED)
+def test_presets_with_changed_models_decode_the_same_tokens(preset):
+    """What is compiled is the changed model, in every number of passes."""
+    document = load_spec(preset, ["gen_length=32"])
+    eager, compiled = (
+        spent(loaded(engine, document), PROMPTS) for engine in ("torch", "onnxruntime")
+    )
+    assert eager == compiled
+
+
+def spent(runner, prompts):
+    """Tokens of each prompt, and what was decided by how much work."""
+    decode = runner.start(runner.encode(list(prompts)))
+    for _ in decode:
+        pass
+    return [(found.token_ids, found.nfe, found.ledger) for found in decode.results()]
 
 
 def traced(model, document, prompts):

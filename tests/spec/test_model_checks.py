@@ -118,6 +118,6 @@ def test_the_engine_of_the_source_must_be_able_to(findings, plugins):
     found = findings(
         "main: {repo: a/b, engine: compiled}", "thin: {derive: {from: main, skip_layers: [0]}}"
     )
-    message = "models.thin.derive.skip_layers: engine 'compiled' cannot do that"
+    message = "models.thin.derive: engine 'compiled' cannot derive a model by `skip_layers`"
     hint = "load the source with the engine torch"
     assert [("derive-engine", "<text>:5:44", message, hint)] == found

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from dlmkit.engine import find_engine
 from dlmkit.errors import DlmkitError
 from dlmkit.requirements import (
+    ABILITIES,
     LEFT_TO_RIGHT,
-    abilities_of,
     attention_problem,
     reading_problem,
-    without,
 )
 from dlmkit.roles import Blocks, CachePolicy, Reviser, Strategy
 from dlmkit.spec.check import Check, Finding
@@ -47,16 +46,16 @@ def _used_with(root: Recipe) -> Iterator[tuple[Recipe, ModelRef]]:
 def engine_abilities(root: Recipe) -> Iterator[Finding]:
     """A strategy needs what the model's engine does not offer."""
     for part, ref in _used_with(root):
-        wanted = abilities_of(part.component)
+        wanted = part.component.requires & ABILITIES
         if not wanted:
             continue
         engine = ref.engine or find_engine("torch")
-        missing = wanted - engine.abilities()
+        missing = ", ".join(sorted(wanted - engine.abilities()))
         if missing:
             yield Finding(
                 part,
-                f"{part.title} needs {', '.join(sorted(missing))}, which engine {engine.name!r} "
-                f"does not offer as it is set here: {without(missing)}",
+                f"{part.title} needs {missing}, which engine {engine.name!r} does not "
+                "offer as it is set here",
                 "use the torch engine without `compile`, or another strategy",
             )
 
@@ -136,7 +135,10 @@ def looped_store(root: Recipe) -> Iterator[Finding]:
 
 
 def _pattern(ref: ModelRef) -> AttentionPattern | None:
-    """The attention of a named checkpoint, where it is known."""
+    """The attention of a named checkpoint, or of what its engine runs, where it is known."""
+    known = ref.engine.known_info(ref.repo) if ref.engine and ref.repo else None
+    if known is not None:
+        return known.attention
     named = identify(ref)
     try:
         return named[1].arch(named[0]).attention if named else None

@@ -8,6 +8,7 @@ import attrs
 
 from dlmkit.component import options_of
 from dlmkit.engine import find_engine
+from dlmkit.errors import EngineError
 from dlmkit.roles import Strategy
 from dlmkit.spec.check import Check, Finding
 from dlmkit.spec.documents import ModelRef
@@ -89,11 +90,23 @@ def derivable(root: Recipe) -> Iterator[Finding]:
     """The engine of the source cannot derive a model in that way."""
     for part, derive, ref in _derivations(root):
         engine = ref.engine or find_engine("torch")
-        for each in attrs.fields(type(derive)):
-            changed = each.default is not attrs.NOTHING and getattr(derive, each.name)
-            if changed and each.name not in engine.derives:
-                message = f"{part.path}.{each.name}: engine {engine.name!r} cannot do that"
-                yield Finding(part, message, "load the source with the engine torch", each.name)
+        try:
+            engine.refuse_derivation(ref.repo or "", derive)
+        except EngineError as error:
+            place = next((name for name in derive.asked if name not in engine.derives), "from")
+            yield Finding(part, f"{part.path}: {error.args[0]}", error.hint, place)
+
+
+def stretchable(root: Recipe) -> Iterator[Finding]:
+    """The engine of a model cannot change its rotary embedding."""
+    for part in _models(root):
+        ref = part.component
+        if ref.rope is None or ref.repo is None:
+            continue
+        try:
+            (ref.engine or find_engine("torch")).refuse_rope(ref.repo, ref.rope)
+        except EngineError as error:
+            yield Finding(part, f"{part.path}.rope: {error.args[0]}", error.hint, "rope")
 
 
 def layers(root: Recipe) -> Iterator[Finding]:
@@ -118,8 +131,7 @@ def prompts(root: Recipe) -> Iterator[Finding]:
             yield Finding(part, message, "`builtin/guide`, or a path", "prompt_tokens")
     for procedure in procedures(root):
         ref = root.component.models.get(procedure.component.home())
-        has = ref is None or (ref.derive is not None and ref.derive.prompt_tokens)
-        for part in () if has else own(procedure, Strategy):
+        for part in () if ref is None or _has_prompts(ref) else own(procedure, Strategy):
             if "prompt-tokens" in part.component.requires:
                 yield Finding(
                     part,
@@ -129,11 +141,19 @@ def prompts(root: Recipe) -> Iterator[Finding]:
                 )
 
 
+def _has_prompts(ref: ModelRef) -> bool:
+    if ref.derive is not None:
+        return ref.derive.prompt_tokens is not None
+    info = ref.engine.known_info(ref.repo or "") if ref.engine else None
+    return info is not None and bool(info.prompt_ids)
+
+
 MODEL_CHECKS = (
     Check("model", "error", known),
     Check("model-origin", "error", origin),
     Check("derive-source", "error", source),
     Check("derive-engine", "error", derivable),
+    Check("rope-engine", "error", stretchable),
     Check("derive-layers", "error", layers),
     Check("prompt-tokens", "error", prompts),
 )

@@ -15,8 +15,11 @@ import onnx
 import onnx_ir as ir
 
 from dlmkit.errors import EngineError, RequestError
+from dlmkit.models.derivation import EMBEDDINGS
+from dlmkit.models.derive import derive_module
 from dlmkit.models.loading import Checkpoint, load_checkpoint
-from dlmkit_export.bundle.manifest import Graphs, Manifest, Source, network_facts
+from dlmkit_export.bundle.changes import as_in_spec
+from dlmkit_export.bundle.manifest import PROMPTS, Graphs, Manifest, Source, network_facts
 from dlmkit_export.bundle.verify import record_of
 from dlmkit_export.bundle.weights_file import write_weights
 from dlmkit_export.graph.score_pack import with_score_pack
@@ -24,7 +27,8 @@ from dlmkit_export.graph.trace import trace_network
 
 if TYPE_CHECKING:
     from dlmkit.engine import LoadOptions
-    from dlmkit.models.text_module import TextModule
+    from dlmkit.models.derivation import Derivation
+    from dlmkit.models.reach import RopeScaling
     from dlmkit_export.bundle.options import ExportOptions
 
 __all__ = ["Stage", "make_bundle"]
@@ -41,8 +45,9 @@ def make_bundle(
     options: ExportOptions,
     load: LoadOptions,
     stage: Stage = lambda what, done, total: None,
+    derivation: Derivation | None = None,
 ) -> Manifest:
-    """Export the model that `reference` names into a new folder.
+    """Export the model that `reference` names, or one derived from it, into a new folder.
 
     The folder appears when it is complete.  Two exports of one model are equal byte for byte.
 
@@ -59,27 +64,24 @@ def make_bundle(
         load, device="cpu", progress=lambda done, total: stage("reading weights", done, total)
     )
     checkpoint = load_checkpoint(reference, reading)
-    _refuse_untraceable(checkpoint, options)
+    _refuse_untraceable(checkpoint)
+    if derivation is not None:
+        module = derive_module(checkpoint.decoder, derivation)
+        checkpoint = attrs.evolve(checkpoint, decoder=module)
+    source = _source(checkpoint, derivation, load.rope)
     with _arriving(folder) as room:
-        return _fill(room, checkpoint, options, stage)
+        if derivation is not None and derivation.prompt_file is not None:
+            shutil.copyfile(derivation.prompt_file, room / PROMPTS)
+        return _fill(room, checkpoint, source, options, stage)
 
 
-def _refuse_untraceable(checkpoint: Checkpoint, options: ExportOptions) -> None:
+def _refuse_untraceable(checkpoint: Checkpoint) -> None:
     """A graph has no input for a noise level; without it, it would answer as for another level."""
-    known, abilities = checkpoint.description, checkpoint.decoder.abilities
-    named = f"{known.reference} (family {known.family.name})"
-    if "noise-level" in abilities:
+    if "noise-level" in checkpoint.decoder.abilities:
         raise EngineError(
-            f"{named} predicts by the noise level of each row, which compiled networks are not "
-            "told",
+            f"{checkpoint.description.reference} (family {checkpoint.description.family.name}) "
+            "predicts by the noise level of each row, which compiled networks are not told",
             hint="run it with --engine torch",
-        )
-    missing = [each for each in options.abilities if each not in abilities]
-    if missing:
-        raise EngineError(
-            f"{named} cannot be exported with {' and '.join(missing)}: its network has nothing of "
-            "that kind on any engine",
-            hint=" ".join(("leave out", *(f"--with {each}" for each in missing))),
         )
 
 
@@ -96,17 +98,15 @@ def _arriving(folder: Path) -> Iterator[Path]:
         shutil.rmtree(room, ignore_errors=True)
 
 
-def _fill(room: Path, checkpoint: Checkpoint, options: ExportOptions, stage: Stage) -> Manifest:
+def _fill(
+    room: Path, checkpoint: Checkpoint, source: Source, options: ExportOptions, stage: Stage
+) -> Manifest:
     known, facts = checkpoint.description, network_facts(checkpoint.network_info("onnx"))
-    offered = Graphs(
-        score_pack=_PACK_GRAPH,
-        logits=_LOGITS_GRAPH if options.logits else None,
-        candidates=options.candidates,
-        opset=options.opset,
-        cache_slots=options.cache_slots,
-        abilities=options.abilities,
-    )
-    graphs = _traced(checkpoint.decoder, offered, stage)
+    stage("tracing the network", 0, 0)
+    network = trace_network(checkpoint.decoder, options.opset, options.cache_slots)
+    graphs = {_PACK_GRAPH: with_score_pack(network, options.candidates)}
+    if options.logits:
+        graphs[_LOGITS_GRAPH] = network
     write_weights(
         tuple(graphs.values()), room, lambda done, total: stage("writing weights", done, total)
     )
@@ -118,10 +118,16 @@ def _fill(room: Path, checkpoint: Checkpoint, options: ExportOptions, stage: Sta
         known.tokenizer.save(room)
     stage("computing digests", 0, 0)
     manifest = Manifest(
-        graphs=offered,
+        graphs=Graphs(
+            score_pack=_PACK_GRAPH,
+            logits=_LOGITS_GRAPH if options.logits else None,
+            candidates=options.candidates,
+            opset=options.opset,
+            cache_slots=options.cache_slots,
+        ),
         buckets=options.buckets,
         network=facts,
-        source=_source(checkpoint),
+        source=source,
         versions={name: metadata.version(name) for name in ("dlmkit", "onnx", "torch")},
         files={path.name: record_of(path) for path in sorted(room.iterdir())},
     )
@@ -129,20 +135,9 @@ def _fill(room: Path, checkpoint: Checkpoint, options: ExportOptions, stage: Sta
     return manifest
 
 
-def _traced(decoder: TextModule, offered: Graphs, stage: Stage) -> dict[str, ir.Model]:
-    """Every graph by the name of its file."""
-    graphs, abilities = {}, (None, *offered.abilities)
-    for number, ability in enumerate(abilities):
-        stage("tracing the network", number, len(abilities) if offered.abilities else 0)
-        network = trace_network(decoder, offered.opset, offered.cache_slots, ability)
-        for packed in (True, False):
-            name = offered.file(ability, packed=packed)
-            if name is not None:
-                graphs[name] = with_score_pack(network, offered.candidates) if packed else network
-    return graphs
-
-
-def _source(checkpoint: Checkpoint) -> Source:
+def _source(
+    checkpoint: Checkpoint, derivation: Derivation | None, rope: RopeScaling | None
+) -> Source:
     """Where the network came from, without the names of folders on this machine."""
     known = checkpoint.description
     ids = known.special_ids
@@ -150,10 +145,26 @@ def _source(checkpoint: Checkpoint) -> Source:
         field: place.replace(f"{known.path}/", "") for field, place in ids.provenance.items()
     }
     is_folder = Path(known.reference).expanduser().is_dir()
+    reference = known.path.name if is_folder else known.reference
     return Source(
-        reference=known.path.name if is_folder else known.reference,
+        reference=reference,
         revision=known.revision,
         family=known.family.name,
         architecture=known.config.architecture,
         special_ids=attrs.evolve(ids, provenance=places),
+        derivation=derivation and _told(derivation, reference),
+        rope=None if rope is None else as_in_spec(rope),
+    )
+
+
+def _told(derivation: Derivation, reference: str) -> Derivation:
+    """The derivation without names of folders, and layers in order."""
+    prompts = derivation.prompt_tokens
+    given = derivation.prompt_file
+    is_own = given is not None and given.parent != EMBEDDINGS
+    return attrs.evolve(
+        derivation,
+        source=reference,
+        skip_layers=tuple(sorted(derivation.skip_layers)),
+        prompt_tokens=given.name if given is not None and is_own else prompts,
     )

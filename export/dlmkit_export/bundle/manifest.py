@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,30 @@ import torch
 
 from dlmkit.errors import ModelError
 from dlmkit.models.arch import AttentionPattern
+from dlmkit.models.derivation import Derivation
 from dlmkit.models.special_ids import SpecialIds
 from dlmkit.network import NetworkInfo
 from dlmkit_export.bundle.buckets import Buckets
 from dlmkit_export.contract import CONTRACT_VERSION
 
-__all__ = ["FORMAT", "MANIFEST", "FileRecord", "Graphs", "Manifest", "Source", "read_manifest"]
+__all__ = [
+    "FORMAT",
+    "MANIFEST",
+    "PROMPTS",
+    "FileRecord",
+    "Graphs",
+    "Manifest",
+    "Source",
+    "read_manifest",
+]
 
 FORMAT = 3
-"""Version of the bundle format that this release writes, and the newest that it reads.
-
-2 knows caches that are written in place, 3 graphs with abilities.
-"""
+"""Version of the bundle format that this release writes, and the newest that it reads."""
 
 MANIFEST = "manifest.json"
+
+PROMPTS = "prompt_tokens.safetensors"
+"""The prompt tokens that were added to the network, if any were."""
 
 
 @attrs.frozen
@@ -36,18 +46,13 @@ class FileRecord:
     sha256: str
 
 
-def _names(given: Iterable[str]) -> tuple[str, ...]:
-    return tuple(given)
-
-
 @attrs.frozen(kw_only=True)
 class Graphs:
     """File names of the graphs, and what they offer.
 
     `score_pack` returns statistics with `candidates` tokens; `logits` (None: not included)
     returns logits.  Both call the same network and share its weights.  With `cache_slots` they
-    write into a cache of that many slots (None: they read one of any size).  For each of the
-    `abilities` there is one more of both, for passes that need it.
+    write into a cache of that many slots (None: they read one of any size).
     """
 
     score_pack: str
@@ -55,31 +60,22 @@ class Graphs:
     candidates: int
     opset: int
     cache_slots: int | None = None
-    abilities: tuple[str, ...] = attrs.field(default=(), converter=_names)
-
-    def file(self, ability: str | None, *, packed: bool) -> str | None:
-        """The graph that has an ability (None: needs none), with the score pack or with logits."""
-        plain = self.score_pack if packed else self.logits
-        return plain if plain is None or ability is None else f"{ability}-{plain}"
-
-    def files(self) -> Iterator[str]:
-        """All graphs."""
-        for ability in (None, *self.abilities):
-            for packed in (True, False):
-                name = self.file(ability, packed=packed)
-                if name is not None:
-                    yield name
 
 
 @attrs.frozen(kw_only=True)
 class Source:
-    """The checkpoint that a bundle was made from."""
+    """The checkpoint that a bundle was made from, and how it was changed before it was compiled.
+
+    Prompt tokens of the `derivation` are in the bundle (`PROMPTS`); `rope` is as in a spec.
+    """
 
     reference: str
     revision: str | None
     family: str
     architecture: str
     special_ids: SpecialIds
+    derivation: Derivation | None = None
+    rope: Any = None
 
 
 @attrs.frozen(kw_only=True)
@@ -108,6 +104,7 @@ class Manifest:
         ids = self.source.special_ids
         facts = {**self.network, "dtype": self.dtype}
         facts["attention"] = AttentionPattern(**self.network["attention"])
+        facts["prompt_ids"] = tuple(self.network.get("prompt_ids", ()))
         return NetworkInfo(
             **facts,
             mask_id=ids.mask_id if mask_id is None else mask_id,
@@ -116,9 +113,7 @@ class Manifest:
             device=device,
             engine=engine,
             cache_slots=self.graphs.cache_slots,
-            capabilities=frozenset(
-                {*self.graphs.abilities, *(["logits"] * bool(self.graphs.logits))}
-            ),
+            capabilities=frozenset({"logits"} if self.graphs.logits else ()),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -152,6 +147,7 @@ def network_facts(info: NetworkInfo) -> dict[str, Any]:
         "dtype": str(info.dtype).removeprefix("torch."),
         "logit_shift": info.logit_shift,
         "parameters": info.parameters,
+        "prompt_ids": list(info.prompt_ids),
     }
 
 
@@ -198,7 +194,17 @@ def _manifest(fields: Mapping[str, Any]) -> Manifest:
         graphs=Graphs(**fields["graphs"]),
         buckets=Buckets.from_json(fields["buckets"]),
         network=fields["network"],
-        source=Source(**{**source, "special_ids": special_ids}),
+        source=Source(
+            **{**source, "special_ids": special_ids, "derivation": _derivation(source)},
+        ),
         versions=fields["versions"],
         files={name: FileRecord(**record) for name, record in fields["files"].items()},
     )
+
+
+def _derivation(source: Mapping[str, Any]) -> Derivation | None:
+    """How the network was derived; bundles of an earlier format never were."""
+    stated = source.get("derivation")
+    if stated is None:
+        return None
+    return Derivation(**{**stated, "skip_layers": tuple(stated["skip_layers"])})

@@ -12,9 +12,6 @@ __all__ = ["WEIGHTS", "write_weights"]
 
 WEIGHTS = "weights.bin"
 
-_PARAMETERS = "decoder."
-"""How the names of a network's own tensors begin, which are the same in every graph of it."""
-
 _SMALL = 256
 """Bytes below which a tensor stays in the graph."""
 
@@ -26,21 +23,19 @@ Progress = Callable[[int, int], None]
 def write_weights(
     models: Sequence[ir.Model], folder: Path, progress: Progress | None = None
 ) -> None:
-    """Write the large tensors of all graphs, each once, and refer to the file instead.
+    """Write the large tensors of all graphs, each name once, and refer to the file instead.
 
-    Those of the network go by their names; other names mean nothing beyond their graph.  No more
-    than one tensor is held in memory beside the network's own.
+    No more than one tensor is held in memory beside the network's own.
     """
-    values: dict[str | int, list[ir.Value]] = {}
+    values: dict[str, list[ir.Value]] = {}
     for model in models:
         for name, value in model.graph.initializers.items():
             if value.const_value is not None and value.const_value.nbytes >= _SMALL:
-                key = name if name.startswith(_PARAMETERS) else id(value.const_value)
-                values.setdefault(key, []).append(value)
+                values.setdefault(name, []).append(value)
     total = sum(_tensor(same).nbytes for same in values.values())
     done = 0
     with (folder / WEIGHTS).open("wb") as file:
-        for same in values.values():
+        for name, same in values.items():
             tensor = _tensor(same)
             file.write(b"\0" * (-file.tell() % _ALIGNMENT))
             stored = ir.ExternalTensor(
@@ -49,7 +44,7 @@ def write_weights(
                 tensor.nbytes,
                 tensor.dtype,
                 shape=tensor.shape,
-                name=str(same[0].name),
+                name=name,
                 base_dir=folder,
             )
             file.write(tensor.tobytes())

@@ -58,11 +58,17 @@ def verify(folder: Path) -> None:
 
 def _lines(manifest: Manifest) -> Iterator[tuple[str, str]]:
     """Label and value."""
+    from dlmkit_export.bundle.changes import rope_text
+
     source, graphs, network = manifest.source, manifest.graphs, manifest.network
     revision = f" at {source.revision}" if source.revision else ""
     pattern = network["attention"]
     size = sum(record.bytes for record in manifest.files.values())
     yield "made from", f"{source.reference}{revision} (family {source.family})"
+    if source.derivation is not None:
+        yield "derived", source.derivation.text
+    if source.rope is not None:
+        yield "rope", rope_text(source.rope)
     yield "made with", ", ".join(f"{name} {text}" for name, text in manifest.versions.items())
     yield "network", f"{network['parameters']:,} parameters, {network['layers']} layers"
     yield "number format", str(network["dtype"])
@@ -76,7 +82,6 @@ def _lines(manifest: Manifest) -> Iterator[tuple[str, str]]:
         f"opset {graphs.opset}; score pack of {graphs.candidates} candidates"
         + (", and logits" if graphs.logits else "; no logits"),
     )
-    yield "abilities", ", ".join(graphs.abilities) or "none"
     yield (
         "cache",
         "read, any number of slots"

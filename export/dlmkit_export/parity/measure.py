@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from dlmkit.engine import LoadOptions
+from dlmkit.engine import LoadOptions, find_engine
 from dlmkit.errors import RequestError
 from dlmkit.generation import Runner
 from dlmkit.models.loading import load_model
-from dlmkit.requirements import asked_of
-from dlmkit_export.bundle.manifest import MANIFEST, read_manifest
+from dlmkit.models.reach import RopeScaling
+from dlmkit.spec.load import read_component
+from dlmkit_export.bundle.changes import rope_text
+from dlmkit_export.bundle.manifest import MANIFEST, PROMPTS, read_manifest
 from dlmkit_export.bundle.verify import record_of
 from dlmkit_export.parity.certificate import Certificate, judge
 from dlmkit_export.parity.paired import Comparison, PairedNetwork
@@ -38,8 +40,7 @@ def compare_bundle(
     """Compare a bundle with PyTorch over prompts and return the certificate.
 
     Each call of the reference's decode is put to both networks, so that one early difference
-    does not hide what follows, and once more with each ability of the bundle; then the bundle
-    decodes on its own.
+    does not hide what follows; then the bundle decodes on its own.
 
     Args:
         folder: the bundle.
@@ -72,17 +73,9 @@ def _models(folder: Path, document: Document, model: str | None) -> tuple[Loaded
             f"pipeline {document.name!r} has several models ({', '.join(document.models)})",
             hint="compare each bundle with a pipeline of one model, for example -p llada",
         )
-    manifest = read_manifest(folder)
-    source = manifest.source
-    (name,) = document.models
-    wanted = LoadOptions(device="cpu", abilities=asked_of(document.pipeline, name))
-    candidate = OnnxRuntimeEngine().load(str(folder), wanted)
-    reference = load_model(
-        model or source.reference,
-        device="cpu",
-        dtype=str(manifest.network["dtype"]),
-        revision=None if model else source.revision,
-    )
+    source = read_manifest(folder).source
+    candidate = OnnxRuntimeEngine().load(str(folder), _on_cpu())
+    reference = _reference(folder, model)
     if reference.network.info.parameters != candidate.network.info.parameters:
         raise RequestError(
             f"{model or source.reference} is not what the bundle was made from: it has "
@@ -91,6 +84,29 @@ def _models(folder: Path, document: Document, model: str | None) -> tuple[Loaded
             hint="name the checkpoint with --model",
         )
     return reference, candidate
+
+
+def _reference(folder: Path, model: str | None) -> LoadedModel:
+    """The checkpoint on PyTorch, changed as the bundle's network was."""
+    manifest = read_manifest(folder)
+    source = manifest.source
+    text = None if source.rope is None else rope_text(source.rope)
+    loaded = load_model(
+        model or source.reference,
+        device="cpu",
+        dtype=str(manifest.network["dtype"]),
+        revision=None if model else source.revision,
+        rope=None if text is None else read_component(text, RopeScaling, "rope"),
+    )
+    if source.derivation is None:
+        return loaded
+    prompts = str(folder / PROMPTS) if source.derivation.prompt_tokens else None
+    derivation = attrs.evolve(source.derivation, prompt_tokens=prompts)
+    return find_engine("torch").derive(loaded, derivation)
+
+
+def _on_cpu() -> LoadOptions:
+    return LoadOptions(device="cpu")
 
 
 def _runner(document: Document, model: LoadedModel) -> Runner:

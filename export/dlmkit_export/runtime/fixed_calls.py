@@ -17,8 +17,6 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from dlmkit_export.contract import MIXTURE
-
 __all__ = ["FixedCall", "FixedCalls", "run_options"]
 
 MOST = 16
@@ -74,21 +72,20 @@ class FixedCalls(threading.local):
 
         `bind` gives a binding to these inputs and the memory of the results.
         """
-        lasting = {name: each for name, each in inputs.items() if _lasts(name, each)}
-        places = tuple(each.data_ptr() for each in (*lasting.values(), *rooms.values()))
+        lasting = [each for each in inputs.values() if each.is_floating_point()]
+        places = tuple(each.data_ptr() for each in (*lasting, *rooms.values()))
         key = (tuple(each.shape for each in inputs.values()), places)
         if key in self._calls:
             return self._calls[key]
         if key not in self._seen or len(self._calls) >= MOST:
             self._seen = {key} if len(self._seen) >= _SEEN else self._seen | {key}
             return None
-        copied = {name: each.clone() for name, each in inputs.items() if name not in lasting}
-        binding, results = bind({**inputs, **copied})
+        fixed = {
+            name: each if each.is_floating_point() else each.clone()
+            for name, each in inputs.items()
+        }
+        binding, results = bind(fixed)
+        copied = {name: each for name, each in fixed.items() if not each.is_floating_point()}
         call = FixedCall(binding, run_options(next(_NUMBERS)), copied, results)
         self._calls[key] = call
         return call
-
-
-def _lasts(name: str, tensor: Tensor) -> bool:
-    """Whether it is keys or values, which lie in one place."""
-    return tensor.is_floating_point() and name not in MIXTURE

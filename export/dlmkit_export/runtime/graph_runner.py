@@ -16,7 +16,7 @@ from dlmkit.errors import EngineError
 from dlmkit_export.runtime.fixed_calls import FixedCalls, run_options
 from dlmkit_export.runtime.provider import provider_of
 
-__all__ = ["GraphRunner", "Output", "Outputs", "open_session"]
+__all__ = ["GraphRunner", "Outputs", "open_session"]
 
 _ELEMENT_TYPES = {
     torch.float32: 1,
@@ -32,10 +32,8 @@ _SPIN = {"session.force_spinning_stop": "1"}
 """Threads wait busily within a run only: between runs PyTorch has the cores."""
 
 
-Output = tuple[tuple[int, ...], torch.dtype]
-"""Shape and type of an output."""
-
-Outputs = Mapping[str, Output]
+Outputs = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
+"""Shape and type of each output."""
 
 
 class GraphRunner:

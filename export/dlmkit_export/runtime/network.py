@@ -17,20 +17,14 @@ from dlmkit.host.kept import Kept
 from dlmkit.network import KeyValues, NetworkInfo, NetworkInputs, NetworkOutput
 from dlmkit.prediction import ScorePack, score_pack
 from dlmkit_export.contract import FRESH, LOGITS, PACK
-from dlmkit_export.runtime.ability_calls import (
-    ability_feeds,
-    ability_of,
-    ability_outputs,
-    refuse_missing,
-    taps_of,
-)
 from dlmkit_export.runtime.feeds import feeds
 from dlmkit_export.runtime.in_place import feeds_in_place, rooms_of
 
 if TYPE_CHECKING:
+    from dlmkit.engine import LoadOptions
     from dlmkit.need import Need
     from dlmkit_export.bundle.manifest import Manifest
-    from dlmkit_export.runtime.graph_runner import GraphRunner, Output
+    from dlmkit_export.runtime.graph_runner import GraphRunner, Outputs
 
 __all__ = ["OnnxNetwork"]
 
@@ -38,14 +32,18 @@ __all__ = ["OnnxNetwork"]
 class OnnxNetwork:
     """Runs the graph with the score pack, or the one with logits where somebody needs them.
 
-    A pass that needs an ability runs the graph that has it.  A graph is loaded when it is first
-    used.
+    A graph is loaded when it is first used.  `options` are those that it was loaded with.
     """
 
     def __init__(
-        self, info: NetworkInfo, manifest: Manifest, open_graph: Callable[[str], GraphRunner]
+        self,
+        info: NetworkInfo,
+        manifest: Manifest,
+        open_graph: Callable[[str], GraphRunner],
+        options: LoadOptions,
     ) -> None:
         self.info = info
+        self.options = options
         self._manifest = manifest
         self._open_graph = open_graph
         self._graphs: dict[str, GraphRunner] = {}
@@ -55,29 +53,20 @@ class OnnxNetwork:
         """Run one pass over the fed positions.
 
         Raises:
-            EngineError: the bundle does not offer the statistics or an ability, or has no bucket
-                large enough.
+            EngineError: the bundle does not offer the statistics, or has no bucket large enough.
         """
-        packed = not need.logits and need.top <= self._manifest.graphs.candidates
-        ability = ability_of(inputs, need)
-        name = self._file(ability, need, packed=packed)
+        graphs = self._manifest.graphs
+        packed = not need.logits and need.top <= graphs.candidates
+        name = graphs.score_pack if packed else graphs.logits
+        if name is None:
+            raise _not_offered(need, graphs.candidates)
         kept, in_place = self._kept, self.info.cache_slots is not None
         make = feeds_in_place if in_place else feeds
         sizes, given = make(inputs, self.info, self._manifest.buckets, kept, current=packed)
-        slots = 0 if ability is None else given["past_keys"].shape[3]
-        given |= ability_feeds(inputs, ability, sizes[1])
-        outputs = kept.of(
-            ("outputs", name),
-            (*sizes, slots),
-            lambda: (
-                self._outputs(sizes, packed=packed)
-                | ability_outputs(ability, self.info.layers, *sizes[:2], slots)
-            ),
-        )
+        outputs = kept.of("outputs", (name, *sizes), lambda: self._outputs(sizes, packed=packed))
         rooms = rooms_of(inputs.past) if in_place and inputs.past else {}
         found = self._graph(name).run(given, outputs, reuse=packed, rooms=rooms)
         fed, wanted = inputs.ids_BQ.shape[1], inputs.want_BS.shape[1]
-        attention_YBQK, relevance_YBQ = taps_of(found, inputs, need, slots)
         logits_BSV = None if packed else _first(found[LOGITS], wanted, dim=1)
         return NetworkOutput(
             pack=_pack(found, need, wanted)
@@ -85,31 +74,19 @@ class OnnxNetwork:
             else score_pack(logits_BSV, need, inputs.current_BS),
             logits_BSV=logits_BSV if need.logits else None,
             fresh=None if in_place else _fresh(found, fed),
-            attention_YBQK=attention_YBQK,
-            relevance_YBQ=relevance_YBQ,
         )
-
-    def _file(self, ability: str | None, need: Need, *, packed: bool) -> str:
-        """The graph of such a call."""
-        graphs = self._manifest.graphs
-        if ability is not None:
-            refuse_missing(frozenset({ability}), "this bundle", self._manifest)
-        name = graphs.file(ability, packed=packed)
-        if name is None:
-            raise _not_offered(need, graphs.candidates)
-        return name
 
     def _graph(self, name: str) -> GraphRunner:
         if name not in self._graphs:
             self._graphs[name] = self._open_graph(name)
         return self._graphs[name]
 
-    def _outputs(self, sizes: tuple[int, int, int], *, packed: bool) -> dict[str, Output]:
+    def _outputs(self, sizes: tuple[int, int, int], *, packed: bool) -> Outputs:
         """Shape and type of every output, apart from a cache that is written."""
         rows, fed, wanted = sizes
         info, wide = self.info, torch.float32
         kept = min(self._manifest.graphs.candidates, info.vocab_size)
-        shapes: dict[str, Output] = {}
+        shapes: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
         if packed:
             shapes = dict.fromkeys(PACK, ((rows, wanted), wide))
             shapes["top_ids"] = ((rows, wanted, kept), torch.int64)

@@ -18,7 +18,7 @@ from dlmkit.passes.session import Session
 from dlmkit.view import BlockSpan
 from dlmkit_strategies.trees.shapes import first_mask
 
-__all__ = ["CausalDrafter"]
+__all__ = ["CausalDrafter", "noise_of"]
 
 
 @attrs.define(eq=False)
@@ -107,3 +107,11 @@ class CausalDrafter:
             block=BlockSpan(place_B, place_B + 1, place_B - start.canvas.start_B, 1),
             phase="draft",
         )
+
+
+def noise_of(drafter: str, law_BFV: Tensor, place_B1: Tensor, start: Round) -> Tensor:
+    """Gumbel noise for the next token of every text, `noise_BFV`; each draws numbers of its own."""
+    texts, vocabulary = law_BFV.shape[1:]
+    streams = [f"{drafter}-{text}" for text in range(texts)]
+    drawn = [start.noise.gumbel_BPV(each, place_B1, vocabulary) for each in streams]
+    return torch.cat(drawn, dim=1)

@@ -16,7 +16,7 @@ from dlmkit.component import option
 from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.roles import Drafter, DraftRun
 from dlmkit.draft_verify.round import Round, Setting
-from dlmkit_strategies.trees.causal_drafter import CausalDrafter
+from dlmkit_strategies.trees.causal_drafter import CausalDrafter, noise_of
 from dlmkit_strategies.trees.shapes import as_draft, balanced
 
 __all__ = ["GumbelTree"]
@@ -70,11 +70,7 @@ class _Growing(DraftRun):
             if not bool(going_B.any()):
                 break
             law_BFV = self.network.laws(start, texts, place_B1, going_B)
-            streams = [f"{self.drafter.name}-{node}" for node in range(len(texts))]
-            vocabulary = law_BFV.shape[-1]
-            noise_BFV = torch.cat(
-                [start.noise.gumbel_BPV(each, place_B1, vocabulary) for each in streams], dim=1
-            )
+            noise_BFV = noise_of(self.drafter.name, law_BFV, place_B1, start)
             drawn_BFV = (law_BFV + noise_BFV).argsort(dim=-1, descending=True, stable=True)
             child_BD = drawn_BFV[..., :width].flatten(1)
             tokens.append(child_BD)

@@ -1,6 +1,6 @@
 """Shapes of trees whose nodes are named by ranks, and drafts in such a shape.
 
-Legend: B rows, D nodes.
+Legend: B rows, D nodes, F nodes of a depth.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from dlmkit.draft_verify.draft import ROOT, Draft
 from dlmkit.draft_verify.round import Round
 
-__all__ = ["Shape", "as_draft", "balanced", "first_mask", "grown", "likeliest", "likely"]
+__all__ = ["Levels", "Shape", "as_draft", "balanced", "first_mask", "grown", "likeliest", "likely"]
 
 
 @attrs.frozen
@@ -110,6 +110,32 @@ def as_draft(
         torch.tensor(each, device=token_BD.device) for each in (shape.parents, shape.depths)
     )
     return grown(parent_D.expand_as(token_BD), depth_D, token_BD, known_BD, start, law_BDV=law_BDV)
+
+
+@attrs.frozen(eq=False)
+class Levels:
+    """A tree that grows depth by depth, and differently in each row."""
+
+    parents: list[Tensor] = attrs.field(factory=list)
+    tokens: list[Tensor] = attrs.field(factory=list)
+
+    def add(self, token_BF: Tensor, from_BF: Tensor) -> None:
+        """Nodes one token on; `from_BF` counts each one's parent in the depth before, from 0."""
+        before = sum(each.shape[1] for each in self.tokens[:-1])
+        self.parents.append(from_BF + before if self.tokens else torch.full_like(from_BF, ROOT))
+        self.tokens.append(token_BF)
+
+    def as_draft(self, known_BD: Tensor, start: Round, *, law_BDV: Tensor | None = None) -> Draft:
+        """A draft of what has grown, if anything, from each row's first mask on."""
+        depths = [depth for depth, each in enumerate(self.tokens, 1) for _ in range(each.shape[1])]
+        return grown(
+            torch.cat(self.parents, dim=1),
+            torch.tensor(depths, device=known_BD.device),
+            torch.cat(self.tokens, dim=1),
+            known_BD,
+            start,
+            law_BDV=law_BDV,
+        )
 
 
 def grown(

@@ -15,11 +15,11 @@ from torch import Tensor
 from dlmkit.accounts.records import StepRecord
 from dlmkit.bounds import above, at_least
 from dlmkit.component import option
-from dlmkit.draft_verify.draft import ROOT, Draft
+from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.roles import Drafter, DraftRun
 from dlmkit.draft_verify.round import Round, Setting
-from dlmkit_strategies.trees.causal_drafter import CausalDrafter
-from dlmkit_strategies.trees.shapes import grown
+from dlmkit_strategies.trees.causal_drafter import CausalDrafter, noise_of
+from dlmkit_strategies.trees.shapes import Levels
 
 __all__ = ["StochasticBeams", "below"]
 
@@ -88,42 +88,28 @@ class _Searching(DraftRun):
         """Go on from the beams depth by depth, each in one pass."""
         nothing_B1 = torch.zeros_like(start.live_B[:, None], dtype=torch.float64)
         beams = _Beams([start.canvas.tokens_BN], nothing_B1, nothing_B1)
-        parents: list[Tensor] = []
-        tokens: list[Tensor] = []
-        known, laws = [], []
+        levels, known, laws = Levels(), [], []
         for depth in count():
             place_B1, going_B = self.network.going(start, depth)
             if not bool(going_B.any()):
                 break
             law_BFV = self.network.laws(start, beams.texts, place_B1, going_B)
             beams, from_BW = self._grown(beams, law_BFV, start, place_B1)
-            before = sum(each.shape[1] for each in tokens[:-1])
-            parents.append(from_BW + before if tokens else torch.full_like(from_BW, ROOT))
-            tokens.append(torch.cat([text.gather(1, place_B1) for text in beams.texts], dim=1))
+            tokens = [text.gather(1, place_B1) for text in beams.texts]
+            levels.add(torch.cat(tokens, dim=1), from_BW)
             known.append(beams.number_BF > -torch.inf)
             laws.append(_picked(law_BFV, from_BW))
             yield self.network.record(start, beams.texts[0], place_B1, going_B)
-        if not tokens:
+        if not known:
             return Draft.empty(len(start.live_B), start.live_B.device)
-        depths = [depth for depth, each in enumerate(tokens, 1) for _ in range(each.shape[1])]
-        return grown(
-            torch.cat(parents, dim=1),
-            torch.tensor(depths, device=start.live_B.device),
-            torch.cat(tokens, dim=1),
-            torch.cat(known, dim=1),
-            start,
-            law_BDV=torch.cat(laws, dim=1),
-        )
+        return levels.as_draft(torch.cat(known, dim=1), start, law_BDV=torch.cat(laws, dim=1))
 
     def _grown(
         self, beams: _Beams, law_BFV: Tensor, start: Round, place_B1: Tensor
     ) -> tuple[_Beams, Tensor]:
         """The beams of the next depth, and which one each of them continues, `from_BW`."""
         vocabulary = law_BFV.shape[-1]
-        streams = [f"{self.drafter.name}-{beam}" for beam in range(len(beams.texts))]
-        noise_BFV = torch.cat(
-            [start.noise.gumbel_BPV(each, place_B1, vocabulary) for each in streams], dim=1
-        )
+        noise_BFV = noise_of(self.drafter.name, law_BFV, place_B1, start)
         logp_BFV = beams.logp_BF[..., None] + law_BFV
         number_BFV = below(beams.number_BF[..., None], logp_BFV + noise_BFV)
         # A beam that is none has no children, and neither has a token that cannot be drawn.

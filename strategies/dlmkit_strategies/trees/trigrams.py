@@ -16,10 +16,10 @@ from torch import Tensor
 from dlmkit.accounts.records import StepRecord
 from dlmkit.bounds import above, at_least, at_most
 from dlmkit.component import option
-from dlmkit.draft_verify.draft import ROOT, Draft
+from dlmkit.draft_verify.draft import Draft
 from dlmkit.draft_verify.roles import Drafter, DraftRun
 from dlmkit.draft_verify.round import Round, Setting
-from dlmkit_strategies.trees.shapes import first_mask, grown
+from dlmkit_strategies.trees.shapes import Levels, first_mask
 from dlmkit_strategies.trees.trigram_table import TrigramTable, table_file
 
 __all__ = ["TrigramTree"]
@@ -102,26 +102,15 @@ class _Looking(DraftRun):
         pair_B12 = start.canvas.tokens_BN.gather(1, last_B2)[:, None]
         sure_B1 = (first_B1 >= 2).double()  # a text of one token has no pair
         level = _Level(pair_B12, sure_B1)
-        parents: list[Tensor] = []
-        tokens: list[Tensor] = []
-        values = []
-        for depth in range(self.drafter.depth):
+        levels, values = Levels(), []
+        for _ in range(self.drafter.depth):
             level, from_BF = self._next(level, start, first_B1)
-            before = sum(each.shape[1] for each in tokens[:-1])
-            parents.append(from_BF + before if depth else torch.full_like(from_BF, ROOT))
-            tokens.append(level.pair_BF2[..., 1])
+            levels.add(level.pair_BF2[..., 1], from_BF)
             values.append(level.value_BF)
         value_BD = torch.cat(values, dim=1)
         order_BD = value_BD.argsort(dim=1, descending=True, stable=True)
         rank_BD = order_BD.argsort(dim=1)
-        depths = [depth for depth, each in enumerate(tokens, 1) for _ in range(each.shape[1])]
-        return grown(
-            torch.cat(parents, dim=1),
-            torch.tensor(depths, device=first_B1.device),
-            torch.cat(tokens, dim=1),
-            (rank_BD < self.drafter.nodes) & (value_BD > 0),
-            start,
-        )
+        return levels.as_draft((rank_BD < self.drafter.nodes) & (value_BD > 0), start)
 
     def _next(self, level: _Level, start: Round, first_B1: Tensor) -> tuple[_Level, Tensor]:
         """The likeliest nodes one token on, and which node each of them follows."""

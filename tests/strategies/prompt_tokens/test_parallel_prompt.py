@@ -11,13 +11,13 @@ from dlmkit.builtin.evaluate import SEED
 from dlmkit.context import Context
 from dlmkit.engines.torch_engine import TorchEngine
 from dlmkit.errors import ModelError, RequestError
-from dlmkit.generation import Runner
 from dlmkit.models.derivation import Derivation
 from dlmkit.passes.session import Session
 from dlmkit.spec import SpecError, load_spec
 from dlmkit_strategies.prompt_tokens import PromptedTree
 from dlmkit_strategies.trees.shapes import likeliest
 from tests.models.checkpoints import loaded
+from tests.strategies.answers import answers
 from tests.strategies.trees.chains import decoded
 
 PROMPTS = [[3, 1, 4, 1, 5], [2], [6, 5, 3]]
@@ -90,15 +90,8 @@ def test_guesses_are_what_prompt_tokens_say_behind_the_text(tmp_path):
 def test_the_built_in_guide_guesses_for_itself():
     """On held-out lists: the same answers in at most three quarters of the passes."""
     examples = held_out("lists", 12, SEED)
-    found = []
-    for preset in ("autoregressive", "parallel-prompt"):
-        runner = Runner.load(load_spec(preset, ["gen_length=24"]))
-        decode = runner.start(runner.encode([each.prompt for each in examples], "chat"))
-        for _ in decode:
-            pass
-        results = decode.results()
-        found.append(([each.text for each in results], sum(each.nfe["main"] for each in results)))
-    (alone, most), (texts, passes) = found
+    alone, most = answers("autoregressive", examples)
+    texts, passes = answers("parallel-prompt", examples)
     assert alone == texts
     assert passes <= 0.75 * most
 

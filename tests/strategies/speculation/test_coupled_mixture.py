@@ -6,7 +6,7 @@ import attrs
 import pytest
 import torch
 
-from dlmkit import Runner, load_spec
+from dlmkit import generate, load_spec
 from dlmkit.errors import StrategyError
 from dlmkit.spec import SpecError
 from dlmkit_strategies.diffusion_drafts import CoupledMixture, Mixture
@@ -67,11 +67,7 @@ def test_guesses_that_were_not_drawn_are_refused_by_check():
 
 def passes(*changes):
     """Passes of the verifier, and the text."""
-    runner = Runner.load(load_spec("apd-paper", [*SHORT, *changes]))
-    decode = runner.start(runner.encode(["sort: 5 2 9 1"]), seed=2)
-    for _ in decode:
-        pass
-    (result,) = decode.results()
+    (result,) = generate("sort: 5 2 9 1", "apd-paper", overrides=[*SHORT, *changes], seed=2)
     return result.ledger, result.token_ids
 
 

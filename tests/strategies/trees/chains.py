@@ -1,4 +1,7 @@
-"""A causal network whose next token hangs on the last one alone, and decodes with it."""
+"""A causal network whose next token hangs on the last one alone, and decodes with it.
+
+Trees are drawn by `recursive` and `beams` (recursive speculative decoding, arXiv:2402.14160).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from dlmkit.models.arch import AttentionPattern
 from dlmkit.network import KeyValues, NetworkInfo, NetworkOutput
 from dlmkit.passes.session import Session
 from dlmkit.prediction import score_pack
+from dlmkit.spec import load_spec
 
 
 class MarkovNetwork:
@@ -46,6 +50,28 @@ def markov(seed, vocabulary=9, spread=2.0):
     """A random chain."""
     generator = torch.Generator().manual_seed(seed)
     return MarkovNetwork(spread * torch.randn(vocabulary, vocabulary, generator=generator))
+
+
+def recursive(*widths):
+    """The pipeline of RSD-C: children of a node at each depth."""
+    changes = [
+        f"pipeline.draft.widths={list(widths)}",
+        f"pipeline.judge.brothers={max(widths)}",
+        f"pipeline.schedule.steps={len(widths)}",
+        "pipeline.verifier.stop=[]",
+    ]
+    return load_spec("recursive-speculation", changes).pipeline
+
+
+def beams(width, depth):
+    """The pipeline of RSD-S: the best texts of each depth."""
+    changes = [
+        f"pipeline.draft.beams={width}",
+        f"pipeline.judge.brothers={width}",
+        f"pipeline.schedule.steps={depth}",
+        "pipeline.verifier.stop=[]",
+    ]
+    return load_spec("recursive-speculation-beams", changes).pipeline
 
 
 def decoded(pipeline, networks, prompts, new, seed=0, first_sample=0):

@@ -1,33 +1,19 @@
-"""Stochastic beams draw texts without replacement, and the verifier's law is kept."""
+"""Stochastic beams draw texts without replacement."""
 
 from __future__ import annotations
 
 import math
-from itertools import product
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlmkit.errors import RequestError
 from dlmkit.noise import Noise
-from dlmkit.spec import load_spec
-from dlmkit.testing.toy import toy_network
 from dlmkit_strategies.trees.stochastic_beams import below
-from tests.strategies.trees.chains import decoded, markov
+from tests.strategies.trees.chains import beams, decoded, markov
 
 SAMPLES = 4000
-
-
-def beams(width, depth):
-    changes = [
-        f"pipeline.draft.beams={width}",
-        f"pipeline.judge.brothers={width}",
-        f"pipeline.schedule.steps={depth}",
-        "pipeline.verifier.stop=[]",
-    ]
-    return load_spec("recursive-speculation-beams", changes).pipeline
 
 
 def drafts(width, depth, network, prompt):
@@ -106,40 +92,9 @@ def test_no_child_exceeds_its_parent_and_the_largest_has_its_number(parent, valu
     assert bool((cut[order].diff() >= 0).all())
 
 
-@pytest.mark.parametrize(("width", "depth"), [(1, 2), (3, 2), (4, 1)])
-def test_pairs_of_tokens_follow_the_verifiers_law(width, depth):
-    """Four thousand rows of one batch, against the product of two rows of the table."""
-    nets = {"main": markov(1, 4, 1.0), "drafter": markov(2, 4, 1.5)}
-    found, _, _ = decoded(beams(width, depth), nets, [[0]] * SAMPLES, 2)
-    law_VV = nets["main"].table_VV.softmax(dim=1)
-    for a, b in product(range(4), repeat=2):
-        share = float(law_VV[0, a] * law_VV[a, b])
-        spread = (share * (1 - share) / SAMPLES) ** 0.5
-        assert found.count([a, b]) / SAMPLES == pytest.approx(share, abs=4 * spread)
-
-
 def test_one_beam_of_an_equal_drafter_always_stands():
     """It is classic speculative sampling then, and nothing is ever rejected."""
     nets = {"main": markov(1, 6), "drafter": markov(1, 6)}
     _, records, _ = decoded(beams(1, 3), nets, [[0], [3]], 16)
     kept = [each.audit.kept_BN.sum(dim=1).tolist() for each in records if each.phase == "verify"]
     assert [[3, 3]] * 4 == kept
-
-
-def test_a_row_decodes_as_it_does_alone():
-    """Its draws are its own, also where its text ends before the others'."""
-    nets = {"main": markov(1, 6), "drafter": markov(2, 6)}
-    prompts = [[0], [3, 1], [5, 5, 2]]
-    together, _, _ = decoded(beams(3, 3), nets, prompts, 9)
-    alone = [
-        decoded(beams(3, 3), nets, [prompt], 9, first_sample=row)[0][0]
-        for row, prompt in enumerate(prompts)
-    ]
-    assert alone == together
-
-
-def test_drafters_that_do_not_fit_are_refused():
-    """Another vocabulary, or a network that looks ahead."""
-    for drafter in (markov(1, 7), toy_network(vocabulary=6)):
-        with pytest.raises(RequestError, match="drafter 'drafter'"):
-            decoded(beams(2, 1), {"main": markov(1, 6), "drafter": drafter}, [[0]], 2)

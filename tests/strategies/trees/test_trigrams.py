@@ -17,7 +17,6 @@ from dlmkit.builtin.evaluate import SEED
 from dlmkit.canvas import Canvas
 from dlmkit.draft_verify.round import Round
 from dlmkit.errors import RequestError
-from dlmkit.generation import Runner
 from dlmkit.noise import Noise
 from dlmkit.spec import SpecError, load_spec
 from dlmkit_strategies.draft_verify import Fixed
@@ -26,6 +25,7 @@ from dlmkit_strategies.trees.count_trigrams import main
 from dlmkit_strategies.trees.trigram_table import KEPT, TrigramTable, table_file
 from dlmkit_strategies.trees.trigrams import TrigramTree, _Looking
 from tests.models.checkpoints import loaded
+from tests.strategies.answers import answers
 from tests.strategies.trees.chains import decoded, greedily, markov
 
 PROMPTS = [[3, 1, 4, 1, 5, 3, 1, 4], [2], [6, 5, 3, 6, 5]]
@@ -214,15 +214,8 @@ def test_the_table_of_the_built_in_models_is_what_its_command_counts(tmp_path):
 def test_the_table_of_the_built_in_models_saves_passes():
     """The same answers in less than half of the passes that the text's own counts take."""
     examples = held_out("word problems", 8, SEED)
-    found = []
-    for changes in ([], ["pipeline.draft.table=null"]):
-        runner = Runner.load(load_spec("aded", ["gen_length=24", *changes]))
-        decode = runner.start(runner.encode([each.prompt for each in examples], "chat"))
-        for _ in decode:
-            pass
-        results = decode.results()
-        found.append(([each.text for each in results], sum(each.nfe["main"] for each in results)))
-    (with_table, fewer), (alone, most) = found
+    with_table, fewer = answers("aded", examples)
+    alone, most = answers("aded", examples, "pipeline.draft.table=null")
     assert with_table == alone
     assert fewer < 0.5 * most
 

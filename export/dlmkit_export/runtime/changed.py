@@ -1,0 +1,56 @@
+"""Bundles that a spec wants changed: what to export instead, and how to name it."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from dlmkit.errors import EngineError
+
+if TYPE_CHECKING:
+    from dlmkit.models.derivation import Derivation
+    from dlmkit.models.reach import RopeScaling
+    from dlmkit_export.bundle.manifest import Manifest
+
+__all__ = ["refuse_derived_bundle", "refuse_other_rope"]
+
+
+def refuse_derived_bundle(
+    reference: str, manifest: Manifest | None, derivation: Derivation
+) -> None:
+    """Refuse to derive a model from a bundle; the manifest may be unknown.
+
+    Raises:
+        EngineError: its hint holds the command that compiles the derived model.
+    """
+    from dlmkit_export.bundle.changes import changes_as_options, export_command
+
+    command = (
+        f"dlmkit export --model CHECKPOINT {shlex.join(changes_as_options(derivation))} -o FOLDER"
+        if manifest is None
+        else export_command(manifest, derivation=derivation)
+    )
+    raise EngineError(
+        f"{reference} is compiled; no other model can be derived from it",
+        hint=f"compile that one: {command}; then name it in place of `derive`: "
+        "{repo: FOLDER, engine: onnxruntime}",
+    )
+
+
+def refuse_other_rope(reference: str, manifest: Manifest, rope: RopeScaling) -> None:
+    """Refuse a rotary embedding that a bundle was not compiled with.
+
+    Raises:
+        EngineError: its hint holds the command that compiles the network with it.
+    """
+    from dlmkit_export.bundle.changes import as_in_spec, export_command, rope_text
+
+    written = as_in_spec(rope)
+    if manifest.source.rope == written:
+        return
+    has = "no `rope`" if manifest.source.rope is None else f"rope {rope_text(manifest.source.rope)}"
+    raise EngineError(
+        f"{reference} is compiled with {has}; rope {rope_text(written)} cannot be chosen any more",
+        hint=f"compile it again: {export_command(manifest, rope=rope)}; then name that: "
+        "{repo: FOLDER, engine: onnxruntime}",
+    )
