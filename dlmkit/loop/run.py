@@ -9,7 +9,7 @@ Legend: B rows, N canvas positions, P window positions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import attrs
@@ -21,11 +21,11 @@ from dlmkit.host.flags import EXPECTED, Flags, Seen
 from dlmkit.loop.decision import Decision
 from dlmkit.loop.forecast import Forecast
 from dlmkit.loop.memory import Memory
-from dlmkit.loop.place import Place
 from dlmkit.loop.proposal import Proposal
 from dlmkit.loop.tracking import Look, Tracker
+from dlmkit.loop.undo import Saved
 from dlmkit.outcome import Outcome
-from dlmkit.passes.session import SavedSession, Session, SizeUnknownError
+from dlmkit.passes.session import Session, SizeUnknownError
 from dlmkit.recorded.replay import replayed_step
 from dlmkit.recorded.step_graphs import StepGraphs
 
@@ -87,11 +87,11 @@ class Run:
             look = self.next_look or self.tracker.look(self.held_B, self.stuck_B)
             flags, before, record = look.flags(), None, None
             if self._may_run_ahead():
-                before = self._saved()
+                before = Saved.of(self)
                 record = self._ahead(look, flags)
             seen = flags.read()
             if before is not None and (record is None or seen != EXPECTED):
-                self._return_to(before)
+                before.restore(self)
                 record = None
             if seen.stuck and self.stuck_B is not None:
                 raise self.decision.standstill(self.stuck_B, self.number - 1)
@@ -147,37 +147,3 @@ class Run:
         steps = transfer.steps_per_block(place.block.width)
         last = steps is not None and place.settled + 1 >= steps
         return not last and session.features is None
-
-    def _saved(self) -> _Saved:
-        """What a step replaces, as it is now."""
-        return _Saved(
-            canvas=self.canvas.snapshot(),
-            memory=self.memory.values,
-            place=self.tracker.place,
-            session=self.session.saved(),
-            number=self.number,
-            held_B=self.held_B,
-            stuck_B=self.stuck_B,
-        )
-
-    def _return_to(self, saved: _Saved) -> None:
-        self.next_look = None
-        self.session.wasted += self.session.counts.since(saved.session.counts).forwards
-        self.canvas.become(saved.canvas)
-        self.memory.return_to(saved.memory)
-        self.tracker.place = saved.place
-        self.session.return_to(saved.session)
-        self.number, self.held_B, self.stuck_B = saved.number, saved.held_B, saved.stuck_B
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class _Saved:
-    """A run before a step; steps put new tensors in the place of old ones, so these stay."""
-
-    canvas: Canvas
-    memory: Mapping[int, Mapping[str, Tensor]]
-    place: Place | None
-    session: SavedSession
-    number: int
-    held_B: Tensor | None
-    stuck_B: Tensor | None
