@@ -75,7 +75,7 @@ class Conditional(Combined):
     )
 
     def choose(self, then: Tensor, otherwise: Tensor, view: View) -> Tensor:
-        """The first tensor's rows where the condition holds, the second's elsewhere."""
+        """The first tensor's rows where the condition holds, the second's elsewhere, `[B, ...]`."""
         holds_B = self.condition.holds_B(view)
         return torch.where(holds_B.reshape(-1, *[1] * (then.ndim - 1)), then, otherwise)
 

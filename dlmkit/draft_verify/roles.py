@@ -273,7 +273,7 @@ class Bonus(Part):
 
     @abstractmethod
     def rows(self, draft: Draft, resolution: Resolution) -> Tensor:
-        """Return the rows that take the verifier's own step from where the round has led, bool."""
+        """Return rows in which the verifier goes on from where the round has led, `rows_B` bool."""
 
 
 class DraftSchedule(Part):
@@ -290,11 +290,11 @@ class DraftSchedule(Part):
         """The level of every row in the first round."""
 
     def after(self, level_B: Tensor, result: RoundResult) -> Tensor:
-        """The level of the next round, float64; by default the same."""
+        """The level of the next round, `level_B` or `[B, L]` float64; by default the same."""
         return level_B
 
     def budget(self, level_B: Tensor) -> Tensor:
-        """Steps that a row may draft at this level, int64; by default the level, rounded down."""
+        """Steps that a row may draft at a level, `budget_B` int64; by default it, rounded down."""
         return level_B.long()
 
     def goes_on(self, outcome: Outcome, start: Round) -> Tensor | None:

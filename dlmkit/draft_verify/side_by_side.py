@@ -48,7 +48,7 @@ def foreseen(policy: CachePolicy, view: View, look: Look) -> View:
 
 
 def late(policy: CachePolicy, view: View, draft: Draft, look: Look) -> Tensor:
-    """Nodes that a look before the round cannot stand for, and all that follow them, bool.
+    """Nodes that a look before the round cannot stand for, and what follows them, `late_BD` bool.
 
     Those to which the verifier comes when it renews what is stored; and, where the policy promises
     as much, those whose pass does not store again what a pass on the way to them would have.

@@ -54,6 +54,6 @@ class Flags:
 
     @property
     def true(self) -> Tensor:
-        """Whether no row has moved and something is left, a single bool on the device."""
+        """Whether no row has moved and something is left, `[]` bool on the device."""
         moved_B, left_B, _ = self._marks
         return left_B.any() if moved_B is None else left_B.any() & ~moved_B.any()

@@ -78,7 +78,7 @@ class LayerReads:
 
 
 def strays(plan: Plan, past_B1QN: Tensor) -> Tensor:
-    """Rows whose layers read what the plan leaves out, though the row reads something, bool."""
+    """Rows whose layers read what the plan leaves out, though they read something, `[B]` bool."""
     assert plan.layers_BNY is not None  # noqa: S101 - the caller has checked
     read_BN = past_B1QN.any(dim=2)[:, 0]
     outside_BN = plan.layers_BNY.any(dim=-1) & ~read_BN

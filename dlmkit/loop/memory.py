@@ -73,7 +73,11 @@ class Memory:
             self._values[owner] = where_of(rows_B, saved[owner], fields)
 
     def advance(self, outcome: Outcome) -> None:
-        """Ask each owner for its next state; forget what belongs to reopened positions."""
+        """Ask each owner for its next state; forget what belongs to reopened positions.
+
+        Raises:
+            StrategyError: an owner returned other state than it declares.
+        """
         for owner in self._owners:
             new = owner.advance(outcome)
             names = {field.name for field in owner.state}

@@ -52,21 +52,33 @@ class Config:
         )
 
     def integer(self, *names: str, default: int | None = None) -> int:
-        """Return a positive whole number; without a default the field is required."""
+        """Return a positive whole number; without a default the field is required.
+
+        Raises:
+            ModelError: the field is something else, or missing.
+        """
         value = self._take(names, default)
         if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
             raise self._wrong(names, "a positive whole number", value)
         return value
 
     def number(self, *names: str, default: float | None = None) -> float:
-        """Return a number; without a default the field is required."""
+        """Return a number; without a default the field is required.
+
+        Raises:
+            ModelError: the field is something else, or missing.
+        """
         value = self._take(names, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._wrong(names, "a number", value)
         return float(value)
 
     def flag(self, *names: str) -> bool | None:
-        """Return true or false, or None where the field is absent."""
+        """Return true or false, or None where the field is absent.
+
+        Raises:
+            ModelError: the field is something else.
+        """
         name = self._name(names)
         value = self.fields[name] if name else None
         if value is None or isinstance(value, bool):
@@ -74,7 +86,11 @@ class Config:
         raise self._wrong(names, "true or false", value)
 
     def ids(self, *names: str) -> tuple[int, ...]:
-        """Return token ids given as one number or a list of them; empty where absent."""
+        """Return token ids given as one number or a list of them; empty where absent.
+
+        Raises:
+            ModelError: the field is something else.
+        """
         value = self._take(names, [])
         listed = value if isinstance(value, list) else [value]
         if all(isinstance(each, int) and not isinstance(each, bool) for each in listed):
@@ -108,7 +124,11 @@ class Config:
         return RotarySpec(base=holder.number("rope_theta"), dim=dim, scaling=read_scaling(nested))
 
     def nested(self, *names: str) -> Config:
-        """Return the fields of a mapping inside the config; none where it is absent."""
+        """Return the fields of a mapping inside the config; none where it is absent.
+
+        Raises:
+            ModelError: the field is something else.
+        """
         value = self._take(names, {})
         if not isinstance(value, Mapping):
             raise self._wrong(names, "a mapping", value)

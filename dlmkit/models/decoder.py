@@ -68,7 +68,7 @@ class Attention(nn.Module):
         return q_BHQE, k_BGQE
 
     def values(self, x_BQD: Tensor) -> Tensor:
-        """Values of the fed positions."""
+        """Values of the fed positions, `v_BGQE`."""
         return self._split(self.v_proj(x_BQD), self.kv_heads)
 
     def attend(
@@ -161,10 +161,10 @@ class Decoder(TextModule):
         return x_BQD, torch.stack(fresh_k), torch.stack(fresh_v)
 
     def embed(self, ids: Tensor) -> Tensor:
-        """The embeddings of tokens, in one more dimension."""
+        """The embeddings of tokens, `[*ids, D]`."""
         embedded: Tensor = self.model.embed_tokens(ids)
         return embedded
 
     def head(self, hidden_BSD: Tensor) -> Tensor:
-        """Logits of the given rows of `forward`'s first result; norm and head, nothing else."""
+        """Logits `[B, S, V]` of the given rows of `forward`'s first result; norm and head only."""
         return self.model.logits(hidden_BSD, self.lm_head)

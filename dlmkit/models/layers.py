@@ -57,5 +57,5 @@ class GatedMLP(nn.Module):
 
 
 def widen(values: Tensor) -> Tensor:
-    """Return the values in float32, or float64 where they are."""
+    """Return the values, of any shape, in float32, or float64 where they are."""
     return values if values.dtype == torch.float64 else values.float()

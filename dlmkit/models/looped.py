@@ -71,15 +71,15 @@ class LoopedModule(TextModule):
 
     @abstractmethod
     def joined(self, state_BQD: Tensor, condition_BQD: Tensor) -> Tensor:
-        """What a recurrence feeds to the core."""
+        """What a recurrence feeds to the core, `x_BQD`."""
 
     @abstractmethod
     def settled(self, x_BQD: Tensor) -> Tensor:
-        """The new state, of what the core gave."""
+        """The new state, of what the core gave, `state_BQD`."""
 
     @abstractmethod
     def opened(self, state_BQD: Tensor) -> Tensor:
-        """What the coda is fed."""
+        """What the coda is fed, `x_BQD`."""
 
     def forward(
         self,
@@ -185,5 +185,5 @@ class LoopedDecoder(LoopedModule):
         return state_BQD
 
     def head(self, hidden_BSD: Tensor) -> Tensor:
-        """Logits of the given rows of `forward`'s first result."""
+        """Logits `[B, S, V]` of the given rows of `forward`'s first result."""
         return self.model.logits(hidden_BSD, self.lm_head)

@@ -94,7 +94,7 @@ def _yarn(inverse_R: Tensor, spec: RotarySpec, scaling: YarnScaling) -> Tensor:
 
 
 def rotate(x_BHQE: Tensor, angles: Angles) -> Tensor:
-    """Rotate the leading dimensions of each head; the rest pass through unchanged."""
+    """Rotate the leading dimensions of each head, `[B, H, Q, E]`; the rest pass unchanged."""
     dim = angles.cos_BQE.shape[-1]
     wide_BHQE = x_BHQE[..., :dim].to(angles.cos_BQE.dtype)
     first_BHQE, second_BHQE = wide_BHQE.chunk(2, dim=-1)

@@ -53,7 +53,7 @@ class TextModule(nn.Module):
         """
 
     def embed(self, ids: Tensor) -> Tensor:
-        """The embeddings of tokens, in one more dimension; only with the ability `mixed-inputs`."""
+        """The embeddings of tokens, `[*ids, D]`; only with the ability `mixed-inputs`."""
         raise NotImplementedError
 
     def refine(

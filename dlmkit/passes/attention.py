@@ -88,7 +88,7 @@ def allowed(
 
 
 def readable(plan: Plan, inside_BN: Tensor) -> Tensor:
-    """Stored positions that a plan reads, bool.
+    """Stored positions that a plan reads, `readable_BN` bool.
 
     A fed position is seen fresh, so its stored row is hidden; filler hides nothing.
     """

@@ -25,7 +25,7 @@ __all__ = ["first_rows", "part_of", "places", "predictions_of", "repeated"]
 
 
 def repeated(x: Tensor, times: int) -> Tensor:
-    """The rows of a tensor once for each variant."""
+    """The rows of a tensor `[B, ...]` once for each variant, `[times * B, ...]`."""
     return x if times == 1 else x.repeat(times, *[1] * (x.ndim - 1))
 
 

@@ -103,7 +103,11 @@ def _warnings(found: Iterable[Problem]) -> tuple[Problem, ...]:
 
 
 def read_source(source: str | Path, plugins: Plugins) -> Source:
-    """Return the text that a preset name, a path or the text itself stands for."""
+    """Return the text that a preset name, a path or the text itself stands for.
+
+    Raises:
+        RequestError: no preset has that name, or the file cannot be read.
+    """
     if isinstance(source, str):
         if "\n" in source or source.startswith("dlmkit:"):
             return Source("<text>", source)

@@ -80,7 +80,7 @@ class TokenAutomaton:
         return allowed_BC[:, self.class_V]
 
     def accepts(self, states_BQ: Tensor) -> Tensor:
-        """Rows in which one of the states accepts, bool."""
+        """Rows in which one of the states accepts, `accepts_B` bool."""
         return (states_BQ & self.accepting_Q).any(dim=1)
 
 

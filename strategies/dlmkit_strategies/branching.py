@@ -64,7 +64,7 @@ def with_choice(choice_BP: Tensor, tokens_BP: Tensor, view: View) -> Tensor:
 
 
 def picked(values: Sequence[Tensor], best_B: Tensor) -> Tensor:
-    """Each row's own member of several tensors."""
+    """Each row's own member of several tensors `[B, ...]`, by number."""
     return torch.stack(list(values))[best_B, torch.arange(len(best_B), device=best_B.device)]
 
 

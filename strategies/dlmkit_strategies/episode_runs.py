@@ -55,7 +55,11 @@ class Episode:
         self.confidence_B = total_B / count_B.clamp_min(1)
 
     def reread(self) -> Iterator[StepRecord]:
-        """Rate the texts as they stand by one more pass over them."""
+        """Rate the texts as they stand by one more pass over them.
+
+        Raises:
+            EngineError: the engine does not rate the tokens that stand.
+        """
         canvas, session = self._canvas, self._context.session(self._model).sibling()
         span, tokens_BN = whole_region(canvas), canvas.tokens_BN
         positions_BP, inside_BP = window(span.start_B, span.stop_B, span.width, tokens_BN.shape[1])

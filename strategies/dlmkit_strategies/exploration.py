@@ -93,7 +93,7 @@ class Explore(TransferRule):
         return sure_BP | (stalled_B1 & (pivot_BP | (none_B1 & best_BP)))
 
     def sure(self, confidence_BP: Tensor, view: View) -> Tensor:
-        """Positions that reach the threshold, bool."""
+        """Positions that reach the threshold, `sure_BP` bool."""
         return (confidence_BP >= self.threshold) & view.eligible_BP
 
     def stalled(self, sure_BP: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class Explore(TransferRule):
         return sure_BP.sum(dim=1) < self.enough
 
     def pivots(self, confidence_BP: Tensor, view: View, count: int) -> Tensor:
-        """So many of the most uncertain likely positions near the start of the span, bool."""
+        """So many of the least certain likely positions near the span's start, `pivot_BP` bool."""
         entropy_BP = view.proposal.prediction.pack.entropy_BP
         assert entropy_BP is not None  # noqa: S101 - declared in `need`
         near_BP = view.positions_BP - view.block.start_B[:, None] < self.reach

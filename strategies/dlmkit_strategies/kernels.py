@@ -45,5 +45,5 @@ def first_allowed(ids_BPK: Tensor, banned: int | None) -> Tensor:
 
 
 def ends_text(tokens_BP: Tensor, info: NetworkInfo) -> Tensor:
-    """Where a token ends the text or the turn, bool."""
+    """Where a token ends the text or the turn, `ends_BP` bool."""
     return torch.isin(tokens_BP, constant((*info.eos_ids, *info.eot_ids), tokens_BP.device))

@@ -86,7 +86,7 @@ class Daedal(LengthController):
     unsure: float = option(0.1, doc="probability below which masks are inserted", check=_SHARE)
 
     def waits(self, prediction: Prediction, view: View) -> Tensor:
-        """Rows that are still looking for their first length."""
+        """Rows that are still looking for their first length, `waits_B` bool."""
         starting_B = ~(view.canvas.commit_step_BN >= 0).any(dim=1)
         return starting_B & (self._end_B(prediction, view) < self.enough) & self._room_B(view)
 

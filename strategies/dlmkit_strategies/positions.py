@@ -39,5 +39,5 @@ def _rows(state_BN: Tensor) -> Tensor:
 
 
 def decided_here(view: View) -> Tensor:
-    """The step that decided each position of the window; -1 on masks, given text and filler."""
+    """The step that decided each position, `[B, P]` int32; -1 on masks, given text, filler."""
     return view.canvas.commit_step_BN.gather(1, view.positions_BP).masked_fill(~view.inside_BP, -1)

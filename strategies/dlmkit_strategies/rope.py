@@ -35,7 +35,11 @@ class NtkRope(RopeScaling):
     )
 
     def stretch(self, arch: ArchSpec) -> ArchSpec:
-        """The same network with a larger base."""
+        """The same network with a larger base.
+
+        Raises:
+            ModelError: the checkpoint stretches its positions itself, or knows more of them.
+        """
         rotary = arch.rotary
         if rotary.scaling is not None:
             raise ModelError(

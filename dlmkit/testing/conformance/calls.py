@@ -63,7 +63,11 @@ def _guided(guide: Any, scene: Scene) -> tuple[list[Tensor], Tensor]:
 
 
 def logits_of(prediction: Prediction) -> Tensor:
-    """The logits, which a strategy that edits them must have declared."""
+    """The logits, which a strategy that edits them must have declared.
+
+    Raises:
+        BrokenPromiseError: it has not declared them.
+    """
     if prediction.logits_BPV is None:
         raise BrokenPromiseError("it must declare `need = Need(logits=True)`")
     return prediction.logits_BPV

@@ -41,7 +41,11 @@ class CausalPrefix(CachePolicy):
     store: bool = option(True, doc="keep finished text; false computes it in every pass")
 
     def plan(self, view: View) -> Plan:
-        """What is not stored before the block, and the block."""
+        """What is not stored before the block, and the block.
+
+        Raises:
+            StrategyError: the network's attention is not prefix-causal.
+        """
         if view.info.attention.kind != "prefix-causal":
             raise StrategyError(
                 "cache policy 'causal-prefix' is for networks with prefix-causal attention; "

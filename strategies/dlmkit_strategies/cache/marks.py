@@ -26,40 +26,40 @@ __all__ = [
 
 
 def cold(view: View) -> Tensor | bool:
-    """Rows of which nothing is stored yet; a plain answer where all rows are alike."""
+    """Rows of which nothing is stored yet, `cold_B` bool; a plain bool where all are alike."""
     return view.taken == 0
 
 
 def columns_1N(view: View) -> Tensor:
-    """The numbers of all canvas positions."""
+    """The numbers of all canvas positions, `columns_1N` int64."""
     return torch.arange(view.tokens_BN.shape[1], device=view.tokens_BN.device)[None]
 
 
 def between(view: View, start_B: Tensor, stop_B: Tensor) -> Tensor:
-    """Positions of each row from its start to its stop (exclusive), bool."""
+    """Positions of each row from its start to its stop (exclusive), `between_BN` bool."""
     places_1N = columns_1N(view)
     return (places_1N >= start_B[:, None]) & (places_1N < stop_B[:, None])
 
 
 def source_B(view: View, position_B: Tensor) -> Tensor:
-    """The position whose row predicts a position: one before it in logit-shifted families."""
+    """The position whose row predicts a position, `[B]`: one before it if logits are shifted."""
     return (position_B - view.info.logit_shift).clamp_min(0)
 
 
 def working(view: View) -> Tensor:
-    """Positions, without padding, of the rows that have something left to do, bool."""
+    """Positions, without padding, of rows that have something left to do, `working_BN` bool."""
     live_B = view.canvas.masked_BN.any(dim=1) & ~view.canvas.done_B
     live_B = live_B if view.held_B is None else live_B | view.held_B
     return view.canvas.inside_BN & live_B[:, None]
 
 
 def undecided_here(view: View) -> Tensor:
-    """Masks of each row's current block, bool."""
+    """Masks of each row's current block, `undecided_BN` bool."""
     return view.canvas.masked_BN & between(view, view.block.start_B, view.block.stop_B)
 
 
 def predicting(view: View, wanted_BN: Tensor) -> Tensor:
-    """Positions whose rows predict the wanted ones, bool."""
+    """Positions whose rows predict the wanted ones, `sources_BN` bool."""
     if not view.info.logit_shift:
         return wanted_BN
     sources_BN = torch.zeros_like(wanted_BN)
@@ -69,12 +69,12 @@ def predicting(view: View, wanted_BN: Tensor) -> Tensor:
 
 
 def decided(view: View) -> Tensor:
-    """Positions, without padding, that hold a token, bool."""
+    """Positions, without padding, that hold a token, `decided_BN` bool."""
     return view.canvas.inside_BN & ~view.canvas.masked_BN
 
 
 def lowest(key_BN: Tensor, candidate_BN: Tensor, count_B: Tensor) -> Tensor:
-    """The candidates with the smallest keys, at most `count_B` of them in each row, bool."""
+    """Candidates with the smallest keys, at most `count_B` of a row, `[B, N]` bool."""
     order_BN = key_BN.masked_fill(~candidate_BN, torch.inf).argsort(dim=1, stable=True)
     places_N = torch.arange(order_BN.shape[1], device=order_BN.device)
     first_BN = (places_N < count_B[:, None]).expand_as(candidate_BN)

@@ -43,7 +43,11 @@ class Divergence(Judge):
     )
 
     def judge(self, draft: Draft, evidence: Evidence, start: Round) -> Verdict:
-        """Compare the two laws at each entry."""
+        """Compare the two laws at each entry.
+
+        Raises:
+            StrategyError: the drafter does not tell its laws.
+        """
         logits_BEV = evidence.entry.logits_BPV
         assert logits_BEV is not None  # noqa: S101 - declared in `need`
         if draft.law_BEV is None:

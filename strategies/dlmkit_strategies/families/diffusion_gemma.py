@@ -27,7 +27,11 @@ class DiffusionGemma(LlamaFamily):
     edits = True  # it reads wrong tokens wherever it is not done
 
     def arch(self, config: Config) -> NoReturn:
-        """Point to the engine that runs it."""
+        """Point to the engine that runs it.
+
+        Raises:
+            ModelError: always; the shared decoder does not hold this model.
+        """
         raise ModelError(
             f"{config.origin}: DiffusionGemma does not fit the shared decoder",
             hint="run it with transformers' own class: engine `transformers`",

@@ -135,7 +135,7 @@ class OutputLayer(nn.Module):
         self.adaLN_modulation = Linear(arch.condition, 2 * arch.hidden) if arch.condition else None
 
     def forward(self, x_BSD: Tensor, condition_BW: Tensor | None) -> Tensor:
-        """Return logits."""
+        """Return logits, `logits_BSV`."""
         shift = None
         if self.adaLN_modulation is not None and condition_BW is not None:
             parts = self.adaLN_modulation(condition_BW)[:, None].chunk(2, dim=-1)
@@ -185,7 +185,7 @@ class DitNetwork(TextModule):
         return x_BQD, torch.stack(keys), torch.stack(values)
 
     def head(self, hidden_BSD: Tensor, noise_B: Tensor | None = None) -> Tensor:
-        """Logits of the given rows of `forward`'s first result."""
+        """Logits `[B, S, V]` of the given rows of `forward`'s first result."""
         logits_BSV: Tensor = self.output_layer(hidden_BSD, self._condition(hidden_BSD, noise_B))
         return logits_BSV
 

@@ -90,7 +90,7 @@ class HuginnNetwork(LoopedModule):
         return x_BQD
 
     def head(self, hidden_BSD: Tensor) -> Tensor:
-        """Logits of the given rows of `forward`'s first result."""
+        """Logits `[B, S, V]` of the given rows of `forward`'s first result."""
         wte = self.transformer["wte"]
         weight_VD = wte.weight if self.lm_head is None else self.lm_head.weight
         assert isinstance(weight_VD, Tensor)  # noqa: S101 - of an embedding

@@ -25,7 +25,7 @@ UNBEGUN = -2
 
 
 def frontier(tokens_BN: Tensor, mask_id: int) -> Tensor:
-    """The first undecided position of each row, int64; one beyond the end where there is none."""
+    """The first undecided position of each row, `[B]` int64; beyond the end if there is none."""
     columns = tokens_BN.shape[1]
     places_N = torch.arange(columns, device=tokens_BN.device)
     return torch.where(tokens_BN == mask_id, places_N, columns).amin(dim=1)

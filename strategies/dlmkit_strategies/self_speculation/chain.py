@@ -27,7 +27,7 @@ def agreement(
 
 
 def furthest(agree_BXX: Tensor) -> Tensor:
-    """The last state that is reached from the first by steps that agree, int64.
+    """The last state that is reached from the first by steps that agree, `reached_B` int64.
 
     From each state the furthest one counts to which its step leads.
     """

@@ -93,7 +93,7 @@ def balanced(widths: tuple[int, ...]) -> Shape:
 
 
 def first_mask(start: Round) -> Tensor:
-    """The first undecided position of each row, int64; the last one where there is none."""
+    """The first undecided position of each row, `first_B` int64; the last if there is none."""
     canvas, last = start.canvas, start.canvas.tokens_BN.shape[1] - 1
     return torch.where(canvas.masked_BN, canvas.columns_N, last).amin(dim=1)
 
