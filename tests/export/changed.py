@@ -51,10 +51,7 @@ def both() -> Derivation:
 @functools.cache
 def changed() -> Path:
     """The tiny bundle with a layer less, prompt tokens, and a longer context."""
-    return make_changed(Path(ROOM.name) / "changed")
-
-
-def make_changed(path: Path) -> Path:
+    path = Path(ROOM.name) / "changed"
     load = attrs.evolve(PLAIN, rope=ROPE)
     make_bundle(source("tiny"), path, ExportOptions(), load, derivation=both())
     return path

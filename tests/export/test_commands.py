@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from dlmkit.cli.main import main
+from dlmkit_export.bundle.changes import as_in_spec, rope_text
+from tests.export.changed import ROPE, changed, prompts
 from tests.export.compiled import bundle, source
 
 
@@ -45,6 +47,29 @@ def test_inspect_says_what_a_bundle_is(made):
     assert [32, 64] == json.loads(run("bundle", "inspect", made, "--json").stdout)["buckets"]["fed"]
 
 
+def test_inspect_says_how_a_network_was_changed():
+    """In the words of a spec."""
+    text = run("bundle", "inspect", changed()).stdout
+    for part in ("without layer 0, with the prompt tokens of", "{use: ntk, context: 256"):
+        assert part in text
+
+
+def test_the_options_of_a_spec_make_the_same_bundle(tmp_path):
+    """As in Python, byte for byte."""
+    options = (
+        "--skip-layers",
+        "0",
+        "--prompt-tokens",
+        prompts(),
+        "--rope",
+        rope_text(as_in_spec(ROPE)),
+    )
+    found = run("export", "-m", source("tiny"), "-o", tmp_path / "again", *options)
+    assert 0 == found.exit_code, found.output
+    for path in changed().iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
 def test_parity_is_shown_by_inspect(tmp_path):
     """And called out of date when the bundle has changed."""
     folder = shutil.copytree(bundle("tiny"), tmp_path / "copy")
@@ -77,6 +102,10 @@ def test_verify_passes_what_is_whole_and_names_what_is_not(tmp_path):
         (("export", "-m", "no-such-model", "-o", "{tmp}/x"), "there is no model"),
         (("export", "-m", "builtin/verifier", "-o", "{tmp}"), "exists already"),
         (("export", "-m", "builtin/verifier", "-o", "{tmp}/x", "--buckets", "q=1"), "not a list"),
+        (("export", "-m", "builtin/guide", "-o", "{tmp}/x", "--skip-layers", "1,1"), "each once"),
+        (("export", "-m", "builtin/guide", "-o", "{tmp}/x", "--skip-layers", "1,"), "each once"),
+        (("export", "-m", "builtin/guide", "-o", "{tmp}/x", "--skip-layers", "4"), "names layer 4"),
+        (("export", "-m", "builtin/guide", "-o", "{tmp}/x", "--prompt-tokens", "x"), "no prompt"),
         (("bundle", "inspect", "{tmp}"), "is not a bundle"),
         (("bundle", "verify", "{tmp}/nowhere"), "is not a bundle"),
         (("parity", "{tmp}"), "is not a bundle"),
@@ -91,3 +120,12 @@ def test_bad_requests_are_one_sentence_and_exit_code_2(tmp_path, arguments, word
     assert words in found.stderr
     assert "hint:" in found.stderr
     assert "Traceback" not in found.output
+
+
+def test_a_rope_that_is_none_is_pointed_at(tmp_path):
+    """As in a spec."""
+    rope = ("--rope", "{use: ntk, contxt: 256}")
+    found = run("export", "-m", source("tiny"), "-o", tmp_path / "made", *rope)
+    assert 2 == found.exit_code
+    assert "--rope:1:12: rope (ntk) has no option 'contxt'" in found.stderr
+    assert "did you mean 'context'?" in found.stderr

@@ -8,6 +8,9 @@ import pytest
 from dlmkit.engine import find_engine
 from dlmkit.generation import Runner
 from dlmkit.models.loading import load_model
+from dlmkit.profiling.costs import CostTable
+from dlmkit.profiling.store import keep_costs
+from dlmkit.profiling.weighing import Scales
 from dlmkit.spec import load_spec
 from tests.export.compiled import bundle, opened
 
@@ -74,6 +77,17 @@ def spent(runner, prompts):
     for _ in decode:
         pass
     return [(found.token_ids, found.nfe, found.ledger) for found in decode.results()]
+
+
+def test_measured_costs_of_changed_models_are_told_apart(monkeypatch, tmp_path):
+    """And found again by what a spec says, without loading anything."""
+    runner = loaded("onnxruntime", load_spec("speculative-sampling"))
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
+    for seconds, model in enumerate(runner.models.values(), 1):
+        keep_costs(model, CostTable({(1, 1): float(seconds)}))
+    found = Scales.find(runner.models, "main")
+    assert [1.0, 2.0] == [found.costs[name].of(1, 1) for name in runner.models]
+    assert found == Scales.recorded(runner.document.models, "main")
 
 
 def traced(model, document, prompts):
