@@ -93,14 +93,8 @@ def row_states(decode: Decode, record: StepRecord) -> list[RowState]:
     """Read the canvas as it is after the record's step."""
     canvas, block = decode.canvas, record.block
     info = decode.runner.home.network.info
-    shown_BN = record.after_BN
-    if record.laid_out is not None or shown_BN.shape != canvas.tokens_BN.shape:
-        shown_BN = canvas.tokens_BN  # the rows of the record are laid out anew by now
-    elif record.audit is not None:
-        # A guess that is a mask again stays in sight for a moment, crossed out.
-        shown_BN = record.before_BN.where(_returned(decode, record.audit, record), shown_BN)
     columns = (
-        shown_BN.tolist(),
+        _shown(decode, record).tolist(),
         canvas.given_BN.tolist(),
         canvas.commit_step_BN.tolist(),
         canvas.start_B.tolist(),
@@ -124,6 +118,17 @@ def row_states(decode: Decode, record: StepRecord) -> list[RowState]:
             zip(*columns, strict=True), _marks(decode, record), strict=True
         )
     ]
+
+
+def _shown(decode: Decode, record: StepRecord) -> Tensor:
+    """The tokens after the step, `shown_BN`."""
+    after_BN, now_BN = record.after_BN, decode.canvas.tokens_BN
+    if record.laid_out is not None or after_BN.shape != now_BN.shape:
+        return now_BN  # the rows of the record are laid out anew by now
+    if record.audit is None:
+        return after_BN
+    # A guess that is a mask again stays in sight for a moment, crossed out.
+    return record.before_BN.where(_returned(decode, record.audit, record), after_BN)
 
 
 def _returned(decode: Decode, audit: Audit, record: StepRecord) -> Tensor:

@@ -56,12 +56,7 @@ class Search(Procedure):
             EngineError: the network is not causal.
         """
         session = context.session(self.model)
-        if session.info.attention.kind != "causal":
-            raise EngineError(
-                f"{self.name} is for causal networks; this one's attention is "
-                f"{session.info.attention.kind}",
-                hint="use an autoregressive model, for example builtin/guide",
-            )
+        self._require_causal(session)
         found = self.begin(canvas, session)
         for step in count():
             open_BN = canvas.masked_BN & canvas.undone_B1
@@ -85,4 +80,12 @@ class Search(Procedure):
                 confidence_BP=found.best(found.gain_RB).exp()[:, None],
                 live_B=live_B,
                 block=BlockSpan(place_B, place_B + 1, place_B - canvas.start_B, 1),
+            )
+
+    def _require_causal(self, session: Session) -> None:
+        kind = session.info.attention.kind
+        if kind != "causal":
+            raise EngineError(
+                f"{self.name} is for causal networks; this one's attention is {kind}",
+                hint="use an autoregressive model, for example builtin/guide",
             )

@@ -59,29 +59,50 @@ class BestPath(Refiner):
         self, draft: Draft, start: Round, offset_BE: Tensor, first_B: Tensor, steps: int
     ) -> Tensor:
         """The entry of the best path at each position, `choice_BT`; -1 where it has ended."""
-        canvas, logp_BE, rows = start.canvas, draft.logp_BE, len(first_B)
+        canvas, logp_BE = start.canvas, draft.logp_BE
         assert logp_BE is not None  # noqa: S101 - the caller has checked
-        known_BN, width = canvas.columns_N < first_B[:, None], offset_BE.shape[1] + 1
-        before_BT = torch.stack((first_B - 2, first_B - 1), dim=1).clamp_min(0)
-        pair_BW2 = canvas.tokens_BN.gather(1, before_BT)[:, None].repeat(1, self.beams, 1)
-        place_W = torch.arange(self.beams, device=first_B.device)
-        score_BW = torch.where(place_W == 0, 0.0, -torch.inf).double().repeat(rows, 1)
-        path_BWT = pair_BW2.new_full((rows, self.beams, 0), -1)
+        known_BN = canvas.columns_N < first_B[:, None]
+        paths = _Paths.at(first_B, canvas.tokens_BN, self.beams)
         for step in range(steps):
-            here_B1E = (offset_BE == step)[:, None]
-            proxy_BWE = ngram_logp(canvas.tokens_BN, known_BN, pair_BW2, draft.token_BE)
+            proxy_BWE = ngram_logp(canvas.tokens_BN, known_BN, paths.pair_BW2, draft.token_BE)
             gain_BWE = self.share * logp_BE[:, None] + (1 - self.share) * proxy_BWE
-            grown_BWE = torch.where(here_B1E, score_BW[..., None] + gain_BWE, -torch.inf)
-            ends_B11 = ~here_B1E.any(dim=2, keepdim=True)
-            kept_BW1 = torch.where(ends_B11, score_BW[..., None], -torch.inf)
-            total_BX = torch.cat((grown_BWE, kept_BW1), dim=2).flatten(1)
-            best_BW = total_BX.argsort(dim=1, descending=True, stable=True)[:, : self.beams]
-            from_BW, entry_BW = best_BW // width, best_BW % width
-            entry_BW = torch.where(entry_BW < width - 1, entry_BW, -1)
-            score_BW = total_BX.gather(1, best_BW)
-            token_BW = draft.token_BE.gather(1, entry_BW.clamp_min(0))
-            second_BW = pair_BW2[..., 1].gather(1, from_BW)
-            pair_BW2 = torch.stack((second_BW, token_BW), dim=2)
-            path_BWT = path_BWT.gather(1, from_BW[..., None].expand(-1, -1, step))
-            path_BWT = torch.cat((path_BWT, entry_BW[..., None]), dim=2)
-        return path_BWT[:, 0]
+            paths = paths.longer(gain_BWE, offset_BE == step, draft.token_BE)
+        return paths.entry_BWT[:, 0]
+
+
+@attrs.frozen(eq=False)
+class _Paths:
+    """The best paths so far: last two tokens, score, and the entry at each position (-1: none)."""
+
+    pair_BW2: Tensor
+    score_BW: Tensor
+    entry_BWT: Tensor
+
+    @classmethod
+    def at(cls, first_B: Tensor, tokens_BN: Tensor, count: int) -> _Paths:
+        """So many of no length, of which only the first can go on."""
+        rows, place_W = len(first_B), torch.arange(count, device=first_B.device)
+        before_BT = torch.stack((first_B - 2, first_B - 1), dim=1).clamp_min(0)
+        pair_BW2 = tokens_BN.gather(1, before_BT)[:, None].repeat(1, count, 1)
+        score_BW = torch.where(place_W == 0, 0.0, -torch.inf).double().repeat(rows, 1)
+        return cls(pair_BW2, score_BW, pair_BW2.new_full((rows, count, 0), -1))
+
+    def longer(self, gain_BWE: Tensor, here_BE: Tensor, token_BE: Tensor) -> _Paths:
+        """The best that are a position longer, as many; the same where no entry is `here_BE`."""
+        width, score_BW1 = here_BE.shape[1] + 1, self.score_BW[..., None]
+        grown_BWE = torch.where(here_BE[:, None], score_BW1 + gain_BWE, -torch.inf)
+        ends_B11 = ~here_BE.any(dim=1)[:, None, None]
+        kept_BW1 = torch.where(ends_B11, score_BW1, -torch.inf)
+        total_BX = torch.cat((grown_BWE, kept_BW1), dim=2).flatten(1)
+        order_BX = total_BX.argsort(dim=1, descending=True, stable=True)
+        best_BW = order_BX[:, : self.score_BW.shape[1]]
+        from_BW, entry_BW = best_BW // width, best_BW % width
+        entry_BW = torch.where(entry_BW < width - 1, entry_BW, -1)
+        token_BW = token_BE.gather(1, entry_BW.clamp_min(0))
+        second_BW = self.pair_BW2[..., 1].gather(1, from_BW)
+        past_BWT = self.entry_BWT.gather(1, from_BW[..., None].expand_as(self.entry_BWT))
+        return _Paths(
+            pair_BW2=torch.stack((second_BW, token_BW), dim=2),
+            score_BW=total_BX.gather(1, best_BW),
+            entry_BWT=torch.cat((past_BWT, entry_BW[..., None]), dim=2),
+        )

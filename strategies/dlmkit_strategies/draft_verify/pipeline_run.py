@@ -168,18 +168,16 @@ class PipelineRun(DraftRun):
         commit_BP = outcome.commit_BP
         width = int(commit_BP.sum(dim=1).amax())
         order_BE = commit_BP.int().argsort(dim=1, descending=True, stable=True)[:, :width]
-        tokens_BP, laws_BPV = outcome.proposals_BP, None
-        law_BPV = self.pipeline.sample.law(outcome.prediction, outcome.view)
-        logp_BP = outcome.prediction.logp_of(tokens_BP)
+        tokens_BP, prediction = outcome.proposals_BP, outcome.prediction
+        law_BPV = self.pipeline.sample.law(prediction, outcome.view)
+        logp_BP = prediction.logp_of(tokens_BP)
         if law_BPV is not None:
             logp_BP = law_BPV.gather(-1, tokens_BP[..., None])[..., 0]
-        if self.laws:
-            laws_BPV = law_BPV
-        if self.laws and law_BPV is None and outcome.prediction.logits_BPV is not None:
-            laws_BPV = outcome.prediction.logits_BPV.double().log_softmax(dim=-1)
+        elif self.laws and prediction.logits_BPV is not None:
+            law_BPV = prediction.logits_BPV.double().log_softmax(dim=-1)
         noise_BPV = None
         if self.noise:
-            noise_BPV = self.pipeline.sample.noise(outcome.prediction, outcome.view)
+            noise_BPV = self.pipeline.sample.noise(prediction, outcome.view)
         return Draft(
             position_BE=outcome.view.positions_BP.gather(1, order_BE),
             token_BE=tokens_BP.gather(1, order_BE),
@@ -187,12 +185,14 @@ class PipelineRun(DraftRun):
             valid_BE=commit_BP.gather(1, order_BE),
             parent_BD=torch.full_like(order_BE[:, :1], index - 1),
             logp_BE=logp_BP.double().gather(1, order_BE),
-            law_BEV=None if laws_BPV is None else _taken(laws_BPV, order_BE),
-            noise_BEV=None if noise_BPV is None else _taken(noise_BPV, order_BE),
+            law_BEV=_taken(law_BPV, order_BE) if self.laws else None,
+            noise_BEV=_taken(noise_BPV, order_BE),
         )
 
 
-def _taken(law_BPV: Tensor, order_BE: Tensor) -> Tensor:
+def _taken(law_BPV: Tensor | None, order_BE: Tensor) -> Tensor | None:
+    if law_BPV is None:
+        return None
     return law_BPV.gather(1, order_BE[..., None].expand(-1, -1, law_BPV.shape[-1]))
 
 
