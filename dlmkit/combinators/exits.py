@@ -26,34 +26,38 @@ _SCOPE = "what a row leaves, whatever its members say: the block, or the whole c
 
 
 @attrs.frozen
-class UnionExit(Combined, EarlyExit):
+class _Exits(Combined, EarlyExit):
+    """Several rules, and how far their common verdict reaches."""
+
+    of: tuple[EarlyExit, ...] = option(doc="the rules", check=at_least_two)
+    scope: Literal["block", "canvas"] = option("block", doc=_SCOPE)
+
+    def _said(self, prediction: Prediction, confidence_BP: Tensor, view: View) -> list[Tensor]:
+        """The rows that each rule exits, of those that say anything."""
+        verdicts = (rule.decide(prediction, confidence_BP, view) for rule in self.of)
+        return [verdict.rows_B for verdict in verdicts if verdict is not None]
+
+
+@attrs.frozen
+class UnionExit(_Exits):
     """Exit the rows in which any of the rules would exit."""
 
     name = "union"
 
-    of: tuple[EarlyExit, ...] = option(doc="the rules", check=at_least_two)
-    scope: Literal["block", "canvas"] = option("block", doc=_SCOPE)
-
     def decide(self, prediction: Prediction, confidence_BP: Tensor, view: View) -> Exit | None:
         """Rows that some rule exits."""
-        verdicts = [rule.decide(prediction, confidence_BP, view) for rule in self.of]
-        rows = [verdict.rows_B for verdict in verdicts if verdict is not None]
-        return Exit(reduce(torch.logical_or, rows), self.scope) if rows else None
+        said = self._said(prediction, confidence_BP, view)
+        return Exit(reduce(torch.logical_or, said), self.scope) if said else None
 
 
 @attrs.frozen
-class IntersectExit(Combined, EarlyExit):
+class IntersectExit(_Exits):
     """Exit the rows in which all of the rules would exit."""
 
     name = "intersect"
 
-    of: tuple[EarlyExit, ...] = option(doc="the rules", check=at_least_two)
-    scope: Literal["block", "canvas"] = option("block", doc=_SCOPE)
-
     def decide(self, prediction: Prediction, confidence_BP: Tensor, view: View) -> Exit | None:
         """Rows that every rule exits."""
-        verdicts = [rule.decide(prediction, confidence_BP, view) for rule in self.of]
-        rows = [verdict.rows_B for verdict in verdicts if verdict is not None]
-        if len(rows) < len(verdicts):
-            return None
-        return Exit(reduce(torch.logical_and, rows), self.scope)
+        said = self._said(prediction, confidence_BP, view)
+        unanimous = len(said) == len(self.of)
+        return Exit(reduce(torch.logical_and, said), self.scope) if unanimous else None

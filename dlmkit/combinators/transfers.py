@@ -22,18 +22,24 @@ if TYPE_CHECKING:
 __all__ = ["FallbackTransfer", "IntersectTransfer", "UnionTransfer"]
 
 
-@attrs.frozen
-class UnionTransfer(Combined, TransferRule):
-    """Commit what any of the rules selects."""
+class _Patient(Combined, TransferRule):
+    """Rules of which one that always commits is enough."""
 
-    name = "union"
-
-    of: tuple[TransferRule, ...] = option(doc="the rules", check=at_least_two)
+    of: tuple[TransferRule, ...]
 
     @property
     def may_wait(self) -> bool:  # type: ignore[override] # here it depends on the members
         """It waits only where all of them do."""
         return all(rule.may_wait for rule in self.of)
+
+
+@attrs.frozen
+class UnionTransfer(_Patient):
+    """Commit what any of the rules selects."""
+
+    name = "union"
+
+    of: tuple[TransferRule, ...] = option(doc="the rules", check=at_least_two)
 
     def steps_per_block(self, width: int) -> int | None:
         """Where all may wait, the first to decide everything; else not fixed."""
@@ -64,17 +70,12 @@ class IntersectTransfer(Combined, TransferRule):
 
 
 @attrs.frozen
-class FallbackTransfer(Combined, TransferRule):
+class FallbackTransfer(_Patient):
     """Use the first of the rules that commits anything, for each row on its own."""
 
     name = "fallback"
 
     of: tuple[TransferRule, ...] = option(doc="the rules, preferred first", check=at_least_two)
-
-    @property
-    def may_wait(self) -> bool:  # type: ignore[override] # here it depends on the members
-        """It waits only where all of them do."""
-        return all(rule.may_wait for rule in self.of)
 
     def steps_per_block(self, width: int) -> int | None:
         """Where all may wait, the steps of the first, which then decides everything."""

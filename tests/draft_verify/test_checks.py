@@ -28,6 +28,7 @@ pipeline:
   resolve: remask
   schedule: fixed
 """
+RATED = GOOD.replace("judge: transition", "judge: greedy")
 DRAFTER = GOOD[GOOD.index("  draft:") : GOOD.index("  view:")]
 CAUSAL = GOOD.replace("builtin/verifier", "builtin/guide").replace(
     "model: verifier,", "model: verifier, blocks: {use: fixed, length: 1},"
@@ -94,7 +95,7 @@ CASES = {
         "write `resolve: replace-first`",
     ),
     "a carry without its view": (
-        GOOD.replace("view: states", "view: post").replace("judge: transition", "judge: greedy")
+        RATED.replace("view: states", "view: post")
         .replace(DRAFTER, "  draft: own-topk-chain\n"),
         "draft-carry", (8, 10), "use the view 'states'",
     ),
@@ -106,13 +107,12 @@ CASES = {
         "draft-memory", (7, 41), "leave it out of the verifier's pipeline",
     ),
     "shadows where each layer reads other positions": (
-        GOOD.replace("view: states", "view: loo").replace("judge: transition", "judge: greedy")
+        RATED.replace("view: states", "view: loo")
         .replace("model: verifier,", "model: verifier, cache: {use: refresh, of: sparse},"),
         "draft-shadows", (7, 57), "use a cache whose layers read the same",
     ),
     "a cache of blocks for a verifier that reads from the left": (
-        GOOD.replace("builtin/verifier", "builtin/guide").replace("view: states", "view: causal")
-        .replace("judge: transition", "judge: greedy")
+        RATED.replace("builtin/verifier", "builtin/guide").replace("view: states", "view: causal")
         .replace("model: verifier,", "model: verifier, cache: dual,"),
         "draft-memory", (7, 38), "leave it out of the verifier's pipeline",
     ),
@@ -146,12 +146,11 @@ CASES = {
         "draft-bridge", (9, 5), "leave that out (`recall: 0`)",
     ),
     "a view from the left on a bidirectional model": (
-        GOOD.replace("view: states", "view: causal").replace("judge: transition", "judge: greedy"),
+        RATED.replace("view: states", "view: causal"),
         "draft-attention", (11, 9), "use another view, or another verifier",
     ),
     "a view around a guess on a causal model": (
-        GOOD.replace("builtin/verifier", "builtin/guide").replace("view: states", "view: loo")
-        .replace("judge: transition", "judge: greedy"),
+        RATED.replace("builtin/verifier", "builtin/guide").replace("view: states", "view: loo"),
         "draft-attention", (11, 9), "use another view, or another verifier",
     ),
 }  # fmt: skip
