@@ -129,7 +129,11 @@ def test_check_knows_the_prompt_tokens_of_a_bundle():
     assert "prompt-tokens" not in refused(models.format(changed()))
 
 
-def test_check_names_a_command_for_bundles_that_are_not_made_yet():
-    """With the changes; of which checkpoint, nobody knows."""
-    _, hint = refused(BASE.format("no-such-bundle"))["derive-engine"]
-    assert "dlmkit export --model CHECKPOINT --prompt-tokens builtin/guide -o FOLDER" in hint
+def test_a_checkpoint_is_to_be_exported_with_its_changes():
+    """By `check` where it is derived from, by loading where it is stretched."""
+    message, hint = refused(BASE.format("some/checkpoint"))["derive-engine"]
+    assert "ONNX Runtime runs bundles" in message
+    assert "dlmkit export --model some/checkpoint --prompt-tokens builtin/guide -o FOLDER" in hint
+    with pytest.raises(EngineError, match="is not a bundle") as caught:
+        OnnxRuntimeEngine().load(source("tiny"), attrs.evolve(PLAIN, rope=NtkRope(context=512)))
+    assert "--rope '{use: ntk, context: 512}' -o FOLDER" in caught.value.hint

@@ -42,19 +42,19 @@ def export_command(
     source = manifest.source
     words = ["dlmkit", "export", "--model", source.reference, *_as_made(manifest)]
     layers = int(manifest.network["layers"])
-    words += changes_as_options(_joined(source.derivation, derivation, layers))
     written = source.rope if rope is None else as_in_spec(rope)
-    if written is not None:
-        words += ["--rope", rope_text(written)]
+    words += changes_as_options(_joined(source.derivation, derivation, layers), written)
     return shlex.join([*words, "-o", "FOLDER"])
 
 
-def changes_as_options(derivation: Derivation) -> Iterator[str]:
-    """The options of `dlmkit export` that derive a network so."""
-    if derivation.skip_layers:
+def changes_as_options(derivation: Derivation | None, rope: Any) -> Iterator[str]:
+    """The options of `dlmkit export` for changes; `rope` as in a spec."""
+    if derivation is not None and derivation.skip_layers:
         yield from ("--skip-layers", ",".join(map(str, sorted(derivation.skip_layers))))
-    if derivation.prompt_tokens:
+    if derivation is not None and derivation.prompt_tokens:
         yield from ("--prompt-tokens", derivation.prompt_tokens)
+    if rope is not None:
+        yield from ("--rope", rope_text(rope))
 
 
 def _joined(first: Derivation | None, then: Derivation | None, layers: int) -> Derivation:

@@ -18,20 +18,22 @@ __all__ = ["refuse_derived_bundle", "refuse_other_rope"]
 def refuse_derived_bundle(
     reference: str, manifest: Manifest | None, derivation: Derivation
 ) -> None:
-    """Refuse to derive a model from a bundle; the manifest may be unknown.
+    """Refuse to derive a model from a bundle, or from a checkpoint that is none (no manifest).
 
     Raises:
         EngineError: its hint holds the command that compiles the derived model.
     """
     from dlmkit_export.bundle.changes import changes_as_options, export_command
 
-    command = (
-        f"dlmkit export --model CHECKPOINT {shlex.join(changes_as_options(derivation))} -o FOLDER"
-        if manifest is None
-        else export_command(manifest, derivation=derivation)
-    )
+    if manifest is None:
+        what = "ONNX Runtime runs bundles, and no model can be derived from one"
+        options = shlex.join(("--model", reference, *changes_as_options(derivation, None)))
+        command = f"dlmkit export {options} -o FOLDER"
+    else:
+        what = f"{reference} is compiled; no other model can be derived from it"
+        command = export_command(manifest, derivation=derivation)
     raise EngineError(
-        f"{reference} is compiled; no other model can be derived from it",
+        what,
         hint=f"compile that one: {command}; then name it in place of `derive`: "
         "{repo: FOLDER, engine: onnxruntime}",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,6 +136,7 @@ def _manifest(reference: str) -> Manifest | None:
 
 
 def _bundle_folder(reference: str, options: LoadOptions, derivation: Derivation | None) -> Path:
+    from dlmkit_export.bundle.changes import as_in_spec, changes_as_options
     from dlmkit_export.bundle.manifest import MANIFEST
     from dlmkit_export.runtime.builtin_bundles import builtin_bundle
 
@@ -146,9 +148,11 @@ def _bundle_folder(reference: str, options: LoadOptions, derivation: Derivation 
     what = (
         f"{reference} is not a bundle" if folder.is_dir() else f"there is no bundle {reference!r}"
     )
+    rope = options.rope and as_in_spec(options.rope)
+    wanted = shlex.join(("--model", reference, *changes_as_options(None, rope)))
     raise EngineError(
         f"{what}, and ONNX Runtime runs nothing else",
-        hint=f"make one: dlmkit export --model {reference} -o FOLDER, then use --model FOLDER",
+        hint=f"make one: dlmkit export {wanted} -o FOLDER, then use --model FOLDER",
     )
 
 
