@@ -74,10 +74,14 @@ class NetworkInfo:
 
 @attrs.frozen(kw_only=True)
 class KeyValues:
-    """Post-rotary keys and values, each `[Y, B, G, positions, E]` in the network's dtype."""
+    """Post-rotary keys and values, each `[Y, B, G, positions, E]` in the network's dtype.
+
+    `room` is the contiguous memory whose leading positions these are, where there is more of it.
+    """
 
     keys_YBGCE: Tensor
     values_YBGCE: Tensor
+    room: KeyValues | None = None
 
     def copied(self) -> KeyValues:
         """The same in memory of their own."""

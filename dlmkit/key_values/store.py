@@ -36,6 +36,7 @@ class Store:
     changes: int = 0
     begun: bool = False
     capacity: int | None = None
+    _content: tuple[KeyValues, KeyValues] | None = attrs.field(default=None, repr=False)
 
     @classmethod
     def allocate(cls, info: NetworkInfo, rows: int, slots: int) -> Store:
@@ -50,11 +51,16 @@ class Store:
     @property
     def content(self) -> KeyValues:
         """Keys and values of all slots, as a network reads them."""
-        if self.capacity is not None:
-            return self.room
+        if self._content is None or self._content[0] is not self.room:
+            self._content = (self.room, self.room if self.capacity is not None else self._slots())
+        return self._content[1]
+
+    def _slots(self) -> KeyValues:
+        """The room without what is to spare."""
         return KeyValues(
             keys_YBGCE=self.room.keys_YBGCE[:, :, :, :-1],
             values_YBGCE=self.room.values_YBGCE[:, :, :, :-1],
+            room=self.room,
         )
 
     def picked(self, slots_YBC: Tensor) -> KeyValues:

@@ -19,12 +19,13 @@ from dlmkit.errors import EngineError, ModelError, RequestError
 from dlmkit.key_values.store import Store
 from dlmkit.models.loading import load_model
 from dlmkit.need import Need
+from dlmkit.network import KeyValues
 from dlmkit_export.bundle.buckets import Buckets
 from dlmkit_export.bundle.manifest import MANIFEST, read_manifest
 from dlmkit_export.bundle.verify import record_of
 from dlmkit_export.runtime import builtin_bundles, provider
+from dlmkit_export.runtime.bound import Bound
 from dlmkit_export.runtime.engine import OnnxRuntimeEngine
-from dlmkit_export.runtime.feeds import whole_slots
 from tests.engines.calls import feed
 from tests.export.compiled import bundle, network, opened, source
 
@@ -140,22 +141,42 @@ def test_a_bucket_that_is_too_small_says_which_to_add(tmp_path, ids_BQ, buckets,
     assert "--buckets" in caught.value.hint
 
 
-def test_a_store_is_read_where_it_lies():
+@pytest.fixture
+def block(ids_BQ):
+    """A pass over the last two positions of a store, and the store."""
+    store = Store.allocate(network("tiny").info, 2, 10)
+    store.room.keys_YBGCE.normal_(generator=torch.Generator().manual_seed(1))
+    seen = {
+        "positions_BQ": torch.tensor([[8, 9]] * 2),
+        "mask_past_B1QC": (torch.arange(10) < 8).expand(2, 1, 2, 10),
+    }
+    return store, lambda past: feed(network("tiny"), ids_BQ[:, :2], EVERYTHING, past=past, **seen)
+
+
+def test_a_store_is_read_where_it_lies(block, monkeypatch):
     """Its spare slot is part of what the graph gets, hidden by the mask; nothing is copied."""
-    info = network("tiny").info
-    store = Store.allocate(info, 2, 10)
-    keys = store.content.keys_YBGCE
-    assert keys.data_ptr() == whole_slots(keys).data_ptr()
-    assert 11 == whole_slots(keys).shape[3]
-    assert whole_slots(keys).is_contiguous()
+    store, run = block
+    places = []
+    bind = Bound._bind
+    monkeypatch.setattr(
+        Bound, "_bind", lambda *given: (places.append(given[3].data_ptr()), bind(*given))
+    )
+    run(store.content)
+    assert store.room.keys_YBGCE.data_ptr() in places
+    assert store.room.values_YBGCE.data_ptr() in places
 
 
-def test_other_views_are_copied():
-    """Whatever is not the beginning of a contiguous room."""
-    room = torch.arange(2 * 1 * 2 * 6 * 4.0).view(2, 1, 2, 6, 4)
-    for view in (room[:, :, :, 1:4], room[:, :, :1], room.transpose(0, 2)):
-        assert torch.equal(view, whole_slots(view)[:, :, :, : view.shape[3]])
-        assert whole_slots(view).is_contiguous()
+def test_keys_and_values_may_lie_anywhere(block):
+    """What is a part of something else is copied, and nothing else is read."""
+    store, run = block
+    expected = run(store.content).pack
+    for shift in (0, 3):
+        parts = []
+        for each in (store.content.keys_YBGCE, store.content.values_YBGCE):
+            wide = torch.nn.functional.pad(each, (0, 0, shift, 1), value=9e4)
+            parts.append(wide[:, :, :, shift : shift + 10])
+        found = run(KeyValues(keys_YBGCE=parts[0], values_YBGCE=parts[1])).pack
+        assert_close(expected.top_logp_BPK, found.top_logp_BPK, **CLOSE)
 
 
 def test_checkpoints_have_to_be_compiled_first(tmp_path):

@@ -44,6 +44,9 @@ class Recording:
     def __init__(self, session):
         self.session, self.recordings, self.numbers = session, {}, []
 
+    def get_inputs(self):
+        return self.session.get_inputs()
+
     def io_binding(self):
         return Binding(self.session.io_binding())
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dlmkit.network import NetworkInfo, NetworkInputs
     from dlmkit_export.bundle.buckets import Buckets
 
-__all__ = ["feeds", "shared_feeds", "whole_slots"]
+__all__ = ["feeds", "places", "tokens"]
 
 
 def feeds(
@@ -37,58 +37,48 @@ def feeds(
     fed = buckets.fit("fed", count)
     wanted = buckets.fit("wanted", max(1, inputs.want_BS.shape[1]))  # sums need an element
     keys, values = _past(inputs, info, buckets)
-    slots = keys.shape[3]
-    past_mask, new_mask = inputs.mask_past_B1QC, inputs.mask_new_B1QQ
-    past_parts, new_parts = (past_mask, rows, count, slots), (new_mask, rows, count)
-    given = shared_feeds(inputs, fed, wanted, kept, current=current)
-    given["mask_past"] = kept.of("past", past_parts, lambda: _past_mask(inputs, fed, slots))
-    given["mask_new"] = kept.of("new", new_parts, lambda: _new_mask(inputs, fed))
-    return (rows, fed, wanted), given | {"past_keys": keys, "past_values": values}
+    slots, masks = keys.shape[3], (inputs.mask_past_B1QC, inputs.mask_new_B1QQ)
+    laid_out = kept.of(
+        "laid out",
+        (inputs.positions_BQ, inputs.want_BS, *masks, slots),
+        lambda: {
+            **places(inputs, fed, wanted),
+            "mask_past": _past_mask(inputs, fed, slots),
+            "mask_new": _new_mask(inputs, fed),
+        },
+    )
+    shown = tokens(inputs, fed, wanted, kept, current=current)
+    return (rows, fed, wanted), {**laid_out, **shown, "past_keys": keys, "past_values": values}
 
 
-def shared_feeds(
+def places(inputs: NetworkInputs, fed: int, wanted: int) -> dict[str, Tensor]:
+    """Where the tokens are, and which of them are predicted."""
+    return {
+        "positions": _filled(inputs.positions_BQ, fed),
+        "wanted": _filled(inputs.want_BS, wanted),
+    }
+
+
+def tokens(
     inputs: NetworkInputs, fed: int, wanted: int, kept: Kept, *, current: bool
 ) -> dict[str, Tensor]:
-    """The inputs that do not depend on what becomes of keys and values."""
-    positions_BQ, want_BS = inputs.positions_BQ, inputs.want_BS
-    given = {
-        "ids": _integers(inputs.ids_BQ, fed),
-        "positions": kept.of("positions", (positions_BQ,), lambda: _integers(positions_BQ, fed)),
-        "wanted": kept.of("wanted", (want_BS,), lambda: _integers(want_BS, wanted)),
-    }
-    if current:
-        parts = inputs.current_BS, len(inputs.ids_BQ), wanted
-        given[CURRENT] = kept.of("current", parts, lambda: _current(inputs, wanted))
-    return given
+    """The tokens that are fed and, with `current`, those whose log-probability is returned."""
+    ids = _filled(inputs.ids_BQ, fed)
+    if not current:
+        return {"ids": ids}
+    parts = inputs.current_BS, len(ids), wanted
+    return {"ids": ids, CURRENT: kept.of("current", parts, lambda: _current(inputs, wanted))}
 
 
-def whole_slots(content_YBGCE: Tensor) -> Tensor:
-    """Return the contiguous memory that a view of its leading slots was taken from.
-
-    A store keeps a spare slot behind those that a network may read; a graph reads contiguous
-    memory, so it gets all of it, and the mask hides the rest.  Anything else is copied.
-    """
-    if content_YBGCE.is_contiguous():
-        return content_YBGCE
-    layers, rows, heads, slots, width = content_YBGCE.shape
-    room = content_YBGCE.stride(2) // width
-    strides = (rows * heads * room * width, heads * room * width, room * width, width, 1)
-    end = content_YBGCE.storage_offset() + layers * strides[0]
-    held = content_YBGCE.untyped_storage().nbytes() // content_YBGCE.element_size()
-    if room < slots or end > held or content_YBGCE.stride() != strides:
-        return content_YBGCE.contiguous()
-    return content_YBGCE.as_strided((layers, rows, heads, room, width), strides)
-
-
-def _integers(values_BX: Tensor, width: int) -> Tensor:
-    narrow_BX = values_BX.to(torch.int32)
+def _filled(values_BX: Tensor, width: int) -> Tensor:
+    """As wide as that, with zeros behind."""
     missing = width - values_BX.shape[1]
-    return (pad(narrow_BX, (0, missing)) if missing else narrow_BX).contiguous()
+    return pad(values_BX, (0, missing)) if missing else values_BX
 
 
 def _current(inputs: NetworkInputs, wanted: int) -> Tensor:
     if inputs.current_BS is not None:
-        return _integers(inputs.current_BS, wanted)
+        return _filled(inputs.current_BS, wanted)
     shape, device = (inputs.ids_BQ.shape[0], wanted), inputs.ids_BQ.device
     return torch.zeros(shape, dtype=torch.int32, device=device)  # nobody reads the result
 
@@ -100,8 +90,8 @@ def _past(inputs: NetworkInputs, info: NetworkInfo, buckets: Buckets) -> tuple[T
         shape = (info.layers, rows, info.kv_heads, 0, info.head_dim)
         none = torch.empty(shape, dtype=info.dtype, device=info.device)
         return none, none
-    keys = whole_slots(inputs.past.keys_YBGCE)
-    values = whole_slots(inputs.past.values_YBGCE)
+    whole = inputs.past.room or inputs.past  # the mask hides what is not of the call
+    keys, values = whole.keys_YBGCE.contiguous(), whole.values_YBGCE.contiguous()
     missing = buckets.fit("slots", keys.shape[3]) - keys.shape[3]
     return (keys, values) if not missing else (_padded(keys, missing), _padded(values, missing))
 

@@ -1,8 +1,8 @@
 """Calls of a graph at addresses that never change, which ONNX Runtime records as CUDA graphs.
 
-A recording reads and writes where the first call did.  So each combination of sizes has memory of
-its own, into which what has changed is copied; keys and values are too large for that, and lie in
-one place for a whole decode.  `gpu_graph_annotation_id` tells recordings apart; -1 makes none.
+A recording reads and writes where the first call did.  So each combination of sizes is bound to
+memory of its own; keys and values lie in one place for a whole decode.
+`gpu_graph_annotation_id` tells recordings apart; -1 makes none.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Any
 
 import attrs
 import onnxruntime
-import torch
 from torch import Tensor
+
+from dlmkit_export.runtime.bound import Bound
 
 __all__ = ["FixedCall", "FixedCalls", "run_options"]
 
@@ -37,22 +37,11 @@ def run_options(recording: int = -1) -> onnxruntime.RunOptions:
 
 @attrs.frozen(eq=False)
 class FixedCall:
-    """One recording: what it is bound to, the inputs that are copied, and the results."""
+    """One recording: what it is bound to, and the results, which lie in the same place always."""
 
-    binding: Any
+    bound: Bound
     options: onnxruntime.RunOptions
-    inputs: Mapping[str, Tensor]
     results: Mapping[str, Tensor]
-    _given: dict[str, Tensor] = attrs.field(factory=dict, init=False)
-
-    def give(self, inputs: Mapping[str, Tensor]) -> None:
-        """Copy what has changed since the call before to where the recording reads it."""
-        new = [name for name in self.inputs if self._given.get(name) is not inputs[name]]
-        if new:
-            torch._foreach_copy_(
-                [self.inputs[each] for each in new], [inputs[each] for each in new]
-            )
-        self._given.update({name: inputs[name] for name in new})
 
 
 class FixedCalls(threading.local):
@@ -66,11 +55,11 @@ class FixedCalls(threading.local):
         self,
         inputs: Mapping[str, Tensor],
         rooms: Mapping[str, Tensor],
-        bind: Callable[[Mapping[str, Tensor]], tuple[Any, Mapping[str, Tensor]]],
+        bind: Callable[[], tuple[Bound, Mapping[str, Tensor]]],
     ) -> FixedCall | None:
         """The recording for inputs of these sizes; None: it is an ordinary call.
 
-        `bind` gives a binding to these inputs and the memory of the results.
+        `bind` binds these inputs anew, and gives the memory of the results.
         """
         lasting = [each for each in inputs.values() if each.is_floating_point()]
         places = tuple(each.data_ptr() for each in (*lasting, *rooms.values()))
@@ -80,12 +69,7 @@ class FixedCalls(threading.local):
         if key not in self._seen or len(self._calls) >= MOST:
             self._seen = {key} if len(self._seen) >= _SEEN else self._seen | {key}
             return None
-        fixed = {
-            name: each if each.is_floating_point() else each.clone()
-            for name, each in inputs.items()
-        }
-        binding, results = bind(fixed)
-        copied = {name: each for name, each in fixed.items() if not each.is_floating_point()}
-        call = FixedCall(binding, run_options(next(_NUMBERS)), copied, results)
+        bound, results = bind()
+        call = FixedCall(bound, run_options(next(_NUMBERS)), results)
         self._calls[key] = call
         return call

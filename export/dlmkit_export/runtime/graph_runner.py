@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,27 +13,14 @@ import torch
 from torch import Tensor
 
 from dlmkit.errors import EngineError
+from dlmkit_export.runtime.bound import Bound, Outputs
 from dlmkit_export.runtime.fixed_calls import FixedCalls, run_options
 from dlmkit_export.runtime.provider import provider_of
 
-__all__ = ["GraphRunner", "Outputs", "open_session"]
-
-_ELEMENT_TYPES = {
-    torch.float32: 1,
-    torch.int32: 6,
-    torch.int64: 7,
-    torch.bool: 9,
-    torch.float16: 10,
-    torch.bfloat16: 16,
-}
-"""ONNX's numbers of the number formats that graphs use."""
+__all__ = ["GraphRunner", "open_session"]
 
 _SPIN = {"session.force_spinning_stop": "1"}
 """Threads wait busily within a run only: between runs PyTorch has the cores."""
-
-
-Outputs = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
-"""Shape and type of each output."""
 
 
 class GraphRunner:
@@ -56,7 +43,7 @@ class GraphRunner:
         handle = 0 if self._stream is None else self._stream.cuda_stream
         self._session, graphs = open_session(path, device, threads, handle)
         self._run_options = run_options() if cuda else None
-        self._bound = _Bound(self._session, device)
+        self._mine = _OfThread(self._session, device)
         self._fixed = FixedCalls() if graphs else None
 
     def run(
@@ -77,21 +64,24 @@ class GraphRunner:
         """
         call = None
         if self._fixed is not None and reuse:
-            call = self._fixed.of(inputs, rooms, lambda fixed: self._apart(fixed, outputs, rooms))
+            call = self._fixed.of(inputs, rooms, lambda: self._apart(inputs, outputs, rooms))
         if call is not None:
-            call.give(inputs)
-            self._start(call.binding, call.options)
+            call.bound.give(inputs, rooms)
+            self._start(call.bound.binding, call.options)
             return call.results
-        results = self._bound.all(inputs, outputs, rooms, reuse=reuse)
-        self._start(self._bound.binding, self._run_options)
+        bound = self._mine.bound
+        bound.give(inputs, rooms)
+        results = bound.results(outputs, reuse=reuse)
+        self._start(bound.binding, self._run_options)
         return results
 
     def _apart(
         self, inputs: Mapping[str, Tensor], outputs: Outputs, rooms: Mapping[str, Tensor]
-    ) -> tuple[onnxruntime.IOBinding, Mapping[str, Tensor]]:
-        """A binding that stays as it is, and memory for its results."""
-        bound = _Bound(self._session, self.device)
-        return bound.binding, bound.all(inputs, outputs, rooms, reuse=False)
+    ) -> tuple[Bound, Mapping[str, Tensor]]:
+        """What is bound once and for all, and the memory of its results."""
+        bound = Bound(self._session, self.device)
+        bound.give(inputs, rooms)
+        return bound, bound.results(outputs, reuse=False)
 
     def _start(
         self, binding: onnxruntime.IOBinding, options: onnxruntime.RunOptions | None
@@ -111,55 +101,11 @@ class GraphRunner:
             current.wait_stream(self._stream)
 
 
-class _Bound(threading.local):
-    """What one thread has bound, and where."""
+class _OfThread(threading.local):
+    """What this thread has bound."""
 
     def __init__(self, session: onnxruntime.InferenceSession, device: torch.device) -> None:
-        self.binding = session.io_binding()
-        self._device = device
-        self._spare = torch.zeros(1, device=device)
-        self._places: dict[str, tuple[torch.Size, int]] = {}
-        self._outputs: Outputs = {}
-        self._results: dict[str, Tensor] = {}
-
-    def all(
-        self,
-        inputs: Mapping[str, Tensor],
-        outputs: Outputs,
-        rooms: Mapping[str, Tensor],
-        *,
-        reuse: bool,
-    ) -> Mapping[str, Tensor]:
-        """Bind everything that lies elsewhere than before; return the memory of the results."""
-        for name, tensor in inputs.items():
-            self._move(self.binding.bind_input, name, tensor)
-        for name, tensor in rooms.items():
-            self._move(self.binding.bind_output, name, tensor)
-        return self._written(outputs, reuse=reuse)
-
-    def _written(self, outputs: Outputs, *, reuse: bool) -> Mapping[str, Tensor]:
-        """Memory for the results: that of the run before, or new one."""
-        if not reuse or outputs is not self._outputs:
-            self._outputs = outputs
-            self._results = {
-                name: torch.empty(shape, dtype=dtype, device=self._device)
-                for name, (shape, dtype) in outputs.items()
-            }
-            for name, tensor in self._results.items():
-                self._bind(self.binding.bind_output, name, tensor)
-        return self._results
-
-    def _move(self, bind: Callable[..., None], name: str, tensor: Tensor) -> None:
-        place = tensor.shape, tensor.data_ptr()
-        if self._places.get(name) != place:
-            self._bind(bind, name, tensor)
-            self._places[name] = place
-
-    def _bind(self, bind: Callable[..., None], name: str, tensor: Tensor) -> None:
-        """Say where a tensor lies; one without elements lies nowhere, which is not accepted."""
-        pointer = tensor.data_ptr() if tensor.numel() else self._spare.data_ptr()
-        index, kind = self._device.index or 0, _ELEMENT_TYPES[tensor.dtype]
-        bind(name, self._device.type, index, kind, tuple(tensor.shape), pointer)
+        self.bound = Bound(session, device)
 
 
 def open_session(

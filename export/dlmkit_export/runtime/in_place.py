@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dlmkit.errors import EngineError
 from dlmkit_export.contract import caches, written
-from dlmkit_export.runtime.feeds import shared_feeds
+from dlmkit_export.runtime.feeds import places, tokens
 
 if TYPE_CHECKING:
     from dlmkit.host.kept import Kept
@@ -37,12 +37,13 @@ def feeds_in_place(
     past, new = inputs.mask_past_B1QC, inputs.mask_new_B1QQ
     assert inputs.past is not None and past is not None  # noqa: S101, PT018 - always in place
     _refuse_size(info, past.shape[3])
-    positions_BQ = inputs.positions_BQ
-    index_B = kept.of("run", (positions_BQ, past), lambda: _starts(info, positions_BQ, past))
-    given = shared_feeds(inputs, fed, wanted, kept, current=current)
-    given["write_index"] = index_B
-    given["mask"] = kept.of("whole", (past, new, index_B), lambda: _mask(past, new, index_B))
-    return (rows, fed, wanted), given | _by_layer(inputs.past, caches(info.layers))
+    laid_out = kept.of(
+        "laid out",
+        (inputs.positions_BQ, inputs.want_BS, past, new),
+        lambda: places(inputs, fed, wanted) | _written(info, inputs.positions_BQ, past, new),
+    )
+    shown = tokens(inputs, fed, wanted, kept, current=current)
+    return (rows, fed, wanted), laid_out | shown | _by_layer(inputs.past, caches(info.layers))
 
 
 def rooms_of(store: KeyValues) -> dict[str, Tensor]:
@@ -62,6 +63,14 @@ def _refuse_size(info: NetworkInfo, slots: int) -> None:
             f"{info.cache_slots}",
             hint=f"export again with --in-place {slots}, or decode less at once",
         )
+
+
+def _written(
+    info: NetworkInfo, positions_BQ: Tensor, past_B1QC: Tensor, new_B1QQ: Tensor | None
+) -> dict[str, Tensor]:
+    """Where each row begins to write, and what is seen of all slots afterwards."""
+    start_B = _starts(info, positions_BQ, past_B1QC)
+    return {"write_index": start_B, "mask": _mask(past_B1QC, new_B1QQ, start_B)}
 
 
 def _starts(info: NetworkInfo, positions_BQ: Tensor, past_B1QC: Tensor) -> Tensor:

@@ -67,13 +67,15 @@ class OnnxNetwork:
         rooms = rooms_of(inputs.past) if in_place and inputs.past else {}
         found = self._graph(name).run(given, outputs, reuse=packed, rooms=rooms)
         fed, wanted = inputs.ids_BQ.shape[1], inputs.want_BS.shape[1]
-        logits_BSV = None if packed else _first(found[LOGITS], wanted, dim=1)
+        fresh = None if in_place else kept.of("fresh", (found, fed), lambda: _fresh(found, fed))
+        if packed:
+            parts = kept.of("pack", (found, need, wanted), lambda: _parts(found, need, wanted))
+            return NetworkOutput(pack=_copied(parts), logits_BSV=None, fresh=fresh)
+        logits_BSV = _first(found[LOGITS], wanted, dim=1)
         return NetworkOutput(
-            pack=_pack(found, need, wanted)
-            if logits_BSV is None
-            else score_pack(logits_BSV, need, inputs.current_BS),
+            pack=score_pack(logits_BSV, need, inputs.current_BS),
             logits_BSV=logits_BSV if need.logits else None,
-            fresh=None if in_place else _fresh(found, fed),
+            fresh=fresh,
         )
 
     def _graph(self, name: str) -> GraphRunner:
@@ -109,18 +111,27 @@ def _first(values: Tensor, count: int, dim: int) -> Tensor:
     return values if values.shape[dim] == count else values.narrow(dim, 0, count)
 
 
-def _pack(found: Mapping[str, Tensor], need: Need, wanted: int) -> ScorePack:
-    """What was asked for, of what the graph returns, in memory that the next run leaves alone."""
-
-    def own(name: str) -> Tensor:
-        return _first(found[name], wanted, dim=1).clone()
-
+def _parts(found: Mapping[str, Tensor], need: Need, wanted: int) -> ScorePack:
+    """What was asked for, of what the graph returns, where it returns it."""
+    part = {name: _first(found[name], wanted, dim=1) for name in PACK}
     return ScorePack(
-        top_ids_BPK=own("top_ids")[..., : need.top],
-        top_logp_BPK=own("top_logp")[..., : need.top],
-        lse_BP=own("lse"),
-        entropy_BP=own("entropy") if need.entropy else None,
-        current_logp_BP=own("current_logp") if need.current else None,
+        top_ids_BPK=part["top_ids"][..., : need.top],
+        top_logp_BPK=part["top_logp"][..., : need.top],
+        lse_BP=part["lse"],
+        entropy_BP=part["entropy"] if need.entropy else None,
+        current_logp_BP=part["current_logp"] if need.current else None,
+    )
+
+
+def _copied(pack: ScorePack) -> ScorePack:
+    """The same in memory that the next run leaves alone."""
+    entropy_BP, current_BP = pack.entropy_BP, pack.current_logp_BP
+    return ScorePack(
+        top_ids_BPK=pack.top_ids_BPK.clone(),
+        top_logp_BPK=pack.top_logp_BPK.clone(),
+        lse_BP=pack.lse_BP.clone(),
+        entropy_BP=None if entropy_BP is None else entropy_BP.clone(),
+        current_logp_BP=None if current_BP is None else current_BP.clone(),
     )
 
 
