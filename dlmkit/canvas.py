@@ -172,10 +172,6 @@ class Canvas:
         return self._masked[1]
 
     @cached_property
-    def _changeable_BN(self) -> Tensor:
-        return ~self.given_BN
-
-    @cached_property
     def _blank_BM(self) -> Tensor:
         rows, columns = self.tokens_BN.shape
         return self.tokens_BN.new_full((rows, columns + 1), _NOTHING)
@@ -192,11 +188,11 @@ class Canvas:
 
         Positions set to the mask token count as undecided again.
         """
-        where_BN, tokens_BN = self._spread(positions_BP, where_BP, tokens_BP)
-        where_BN = where_BN & self._changeable_BN
-        self.tokens_BN = torch.where(where_BN, tokens_BN, self.tokens_BN)
-        steps_BN = torch.where(where_BN, step, self.commit_step_BN)
-        self.commit_step_BN = steps_BN.masked_fill(self.masked_BN, -1)
+        new_BN = self._spread(positions_BP, where_BP, tokens_BP)
+        stays_BN = (new_BN == _NOTHING) | self.given_BN
+        self.tokens_BN = torch.where(stays_BN, self.tokens_BN, new_BN)
+        steps_BN = torch.where(stays_BN, self.commit_step_BN, step)
+        self.commit_step_BN = torch.where(self.masked_BN, -1, steps_BN)
 
     def follow(self, layout: Layout) -> None:
         """Lay the rows out anew; what is new is masked."""
@@ -210,17 +206,13 @@ class Canvas:
         self.commit_step_BN = layout.carry(self.commit_step_BN, -1)
         self.length_B = layout.length_B
         self.region_width, self.ragged = layout.region_width, layout.ragged
-        for worked_out in ("_changeable_BN", "_blank_BM"):
-            self.__dict__.pop(worked_out, None)
+        self.__dict__.pop("_blank_BM", None)
 
-    def _spread(
-        self, positions_BP: Tensor, where_BP: Tensor, tokens_BP: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _spread(self, positions_BP: Tensor, where_BP: Tensor, tokens_BP: Tensor) -> Tensor:
         """Move window values to canvas positions; unchosen ones land in a column beyond the end."""
         columns = self.tokens_BN.shape[1]
         target_BP = torch.where(where_BP, positions_BP, columns)
-        tokens_BN = self._blank_BM.scatter(1, target_BP, tokens_BP)[:, :columns]
-        return tokens_BN != _NOTHING, tokens_BN
+        return self._blank_BM.scatter(1, target_BP, tokens_BP)[:, :columns]
 
 
 def _padding(mask_id: int) -> int:

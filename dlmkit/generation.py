@@ -23,7 +23,7 @@ from dlmkit.context import Context
 from dlmkit.defaults import DEFAULT_PIPELINE
 from dlmkit.engine import LoadedModel, find_engine
 from dlmkit.errors import ModelError
-from dlmkit.host.threads import left_to_networks
+from dlmkit.host.threads import LeftToNetworks
 from dlmkit.models.loading import load_model
 from dlmkit.passes.session import Session
 from dlmkit.profiling.weighing import PassLog, Scales, Sizes
@@ -221,7 +221,8 @@ class Decode:
         self.canvas = canvas
         self.seconds = 0.0
         self._keep_given = keep_given
-        self._infos = [model.network.info for model in runner.models.values()]
+        self._inference = torch.inference_mode()
+        self._threads = LeftToNetworks(each.network.info for each in runner.models.values())
         self._live: dict[str, list[Tensor]] = {name: [] for name in runner.models}
         self._passes = PassLog()
         self._ledgers = LedgerKeeper(len(canvas.start_B), canvas.mask_id)
@@ -238,7 +239,7 @@ class Decode:
         """
         started = perf_counter()
         try:
-            with torch.inference_mode(), left_to_networks(self._infos):
+            with self._inference, self._threads:
                 record = next(self._records)
         finally:
             self.seconds += perf_counter() - started

@@ -83,6 +83,7 @@ class View:
     memory: Mapping[int, Mapping[str, Tensor]] = attrs.field(factory=dict, repr=False)
     _open_BP: Tensor | None = attrs.field(default=None, repr=False)  # but for `predicted_BP`
     _in_block_BP: Tensor | None = attrs.field(default=None, repr=False)
+    _deciding_B: Tensor | None = attrs.field(default=None, repr=False)  # with the two above
     _kept: Kept = attrs.field(factory=Kept, repr=False)
     _proposal: Proposal | None = attrs.field(default=None, repr=False)
 
@@ -175,6 +176,9 @@ class View:
     @cached_property
     def deciding_B(self) -> Tensor:
         """Rows with something left to decide in their block, bool."""
+        here = self._open_BP is not None and self._in_block_BP is not None
+        if here and self._deciding_B is not None and self.predicted_BP is None:
+            return self._deciding_B
         return self.eligible_BP.any(dim=1)
 
     @cached_property

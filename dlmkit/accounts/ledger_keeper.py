@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LedgerKeeper"]
 
+_BUNCH = 64
+"""Passes whose canvases are compared at once: between passes there is no time to lose."""
+
 
 class LedgerKeeper:
     """Takes note of every record; tensors are read when the ledgers are asked for.
@@ -31,6 +34,7 @@ class LedgerKeeper:
         self._rows, self._mask_id = rows, mask_id
         self._passes: dict[Phase, list[tuple[Tensor, Counts]]] = {phase: [] for phase in PHASES}
         self._audits: list[Audit] = []
+        self._around: list[tuple[Tensor, Tensor]] = []
         self._decided: list[Tensor] = []
         self._reopened: list[Tensor] = []
         self._seen: dict[str, Counts] = {}
@@ -43,12 +47,15 @@ class LedgerKeeper:
         if record.audit is not None:
             self._audits.append(record.audit)
         elif record.phase == "decode":
-            was_BN, is_BN = record.before_BN == self._mask_id, record.after_BN == self._mask_id
-            self._decided.append((was_BN & ~is_BN).sum(dim=1))
-            self._reopened.append((is_BN & ~was_BN).sum(dim=1))
+            if self._around and self._around[0][0].shape != record.before_BN.shape:
+                self._compare()
+            self._around.append((record.before_BN, record.after_BN))
+            if len(self._around) == _BUNCH:
+                self._compare()
 
     def ledgers(self) -> list[Ledger]:
         """The account of each row."""
+        self._compare()
         work = {phase: self._work(passes) for phase, passes in self._passes.items()}
         own, decided = self._audited("bonus_BN"), self._sum(self._decided)
         kept, corrected = self._audited("kept_BN"), self._audited("corrected_BN")
@@ -70,6 +77,16 @@ class LedgerKeeper:
             )
             for row in range(self._rows)
         ]
+
+    def _compare(self) -> None:
+        """Count what the passes of a bunch have decided and reopened."""
+        if not self._around:
+            return
+        before, after = zip(*self._around, strict=True)
+        was_TBN, is_TBN = (torch.stack(each) == self._mask_id for each in (before, after))
+        self._decided.append((was_TBN & ~is_TBN).sum(dim=(0, 2)))
+        self._reopened.append((is_TBN & ~was_TBN).sum(dim=(0, 2)))
+        self._around.clear()
 
     def _work(self, passes: Sequence[tuple[Tensor, Counts]]) -> list[tuple[Work, Work]]:
         """What ran for each row, and what of it was prefill."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["constant"]
+__all__ = ["constant", "counted"]
 
 
 @lru_cache(maxsize=256)
@@ -17,3 +17,9 @@ def constant(
 ) -> Tensor:
     """The same tensor for the same numbers, which nobody may change; tuples may nest."""
     return torch.tensor(values, dtype=dtype, device=device)
+
+
+@lru_cache(maxsize=256)
+def counted(count: int, device: torch.device) -> Tensor:
+    """The numbers from 0 up to `count`, int64, in a tensor that nobody may change."""
+    return torch.arange(count, device=device)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,22 +10,26 @@ import torch
 if TYPE_CHECKING:
     from dlmkit.network import NetworkInfo
 
-__all__ = ["left_to_networks"]
+__all__ = ["LeftToNetworks"]
 
 
-@contextmanager
-def left_to_networks(infos: Iterable[NetworkInfo]) -> Iterator[None]:
+class LeftToNetworks:
     """Let PyTorch use one thread where every network computes on threads of its own.
 
     Threads that PyTorch wakes spin for a while after their work, on cores that the next pass
-    needs; what surrounds a pass is too little to be worth them.
+    needs; what surrounds a pass is too little to be worth them.  It can be entered again and again.
     """
-    threads = torch.get_num_threads()
-    if threads == 1 or not all(info.own_threads for info in infos):
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+
+    def __init__(self, infos: Iterable[NetworkInfo]) -> None:
+        self._apart = all(info.own_threads for info in infos)
+        self._before = 1
+
+    def __enter__(self) -> None:
+        if self._apart:
+            self._before = torch.get_num_threads()
+        if self._before > 1:
+            torch.set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        if self._before > 1:
+            torch.set_num_threads(self._before)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dlmkit.errors import EngineError, StrategyError
 from dlmkit.need import Need
+from dlmkit.passes.columns import predict_columns
 from dlmkit.passes.plan import Plan
 from dlmkit.passes.session import Session
 from dlmkit.prediction import Prediction, score_pack
@@ -99,9 +100,9 @@ class Forecast:
         """
         plan = self.cache.plan(view) if self.cache else Plan.full(view.tokens_BN)
         view = view if plan.whole else _narrowed(view, plan, session)
-        run = session.predict_columns if columns else session.predict
-        predictions = run(
-            states, view.canvas, view.positions_BP, plan, self.need, view.predicted_BP
+        asked = view.canvas, view.positions_BP, plan, self.need, view.predicted_BP
+        predictions = (
+            predict_columns(session, states, *asked) if columns else session.predict(states, *asked)
         )
         return view, [self._finished([each], view) for each in predictions]
 

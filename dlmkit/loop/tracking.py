@@ -107,6 +107,7 @@ class Tracker:
             memory=memory,
             open_BP=place.open_BP,
             in_block_BP=place.in_block_BP,
+            deciding_B=place.open_B,
             settled=place.settled,
             kept=place.kept,
         )
@@ -118,7 +119,11 @@ class Tracker:
             return view
         place.end(self.blocks.end(prediction, view), view.masked_BP)
         return attrs.evolve(
-            view, block=place.block, block_masks_B=place.masks_B, in_block_BP=place.in_block_BP
+            view,
+            block=place.block,
+            block_masks_B=place.masks_B,
+            in_block_BP=place.in_block_BP,
+            deciding_B=place.open_B,
         )
 
     def _keeps(self) -> bool:

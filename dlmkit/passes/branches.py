@@ -24,6 +24,8 @@ from dlmkit.key_values.in_place import refusal
 from dlmkit.key_values.store import Store
 from dlmkit.need import Need
 from dlmkit.network import KeyValues, NetworkInputs
+from dlmkit.passes.fed import Fed, Sight
+from dlmkit.passes.inputs import content_of, refuse_empty_reads, shown
 from dlmkit.passes.plan import Plan
 from dlmkit.passes.session import Session
 from dlmkit.passes.variants import places
@@ -153,14 +155,14 @@ class Branches(Session):
                 stands for several states cannot tell; or as `Session.predict` does.
         """
         self._refuse(len(variants), plan, need, mixture)
-        ids_SN, plan = self._shown(variants[0], canvas), plan.trimmed()
-        ids_SQ = ids_SN.gather(1, plan.feed_BQ)
+        ids_SN = shown(self, variants[0], canvas)
+        fed = Fed.of(self, plan, positions_BP, ids_SN.shape[1], required_BP)
+        plan, ids_SQ = fed.plan, fed.of_canvas(ids_SN)
         folded = Folded.of(ids_SN, plan, self.states)
-        row_SP = self._rows_of(positions_BP, plan, ids_SN.shape[1], required_BP)
-        output = self._run(self._columns(folded, ids_SQ, ids_SN, plan, canvas), need, plan)
+        output = self.run(self._columns(folded, ids_SQ, ids_SN, plan, canvas), need, plan)
         assert output.fresh is not None  # noqa: S101 - nothing was written
         self._fresh = _Fresh(output.fresh.copied(), folded, plan, ids_SQ, ids_SN[:: self.states])
-        column_SP = folded.column_SQ.gather(1, row_SP).clamp_max(folded.real_BW.shape[1] - 1)
+        column_SP = folded.column_SQ.gather(1, fed.rows_RP).clamp_max(folded.real_BW.shape[1] - 1)
         row_S1 = torch.arange(len(ids_SN), device=ids_SN.device)[:, None] // self.states
         whole = Prediction(pack=output.pack, logits_BPV=output.logits_BSV)
         return [places(whole, row_S1.expand_as(column_SP), column_SP)]
@@ -170,7 +172,7 @@ class Branches(Session):
         made = self._fresh
         if made is None or made.plan.commit_BQ is None:
             return self.store
-        store = self._store(made.canvas_BN)
+        store = self.room(made.canvas_BN)
         store.commit(
             made.folded.fresh_of(made.values, row_R),
             made.plan.feed_BQ[row_R],
@@ -183,14 +185,15 @@ class Branches(Session):
         self, folded: Folded, ids_SQ: Tensor, ids_SN: Tensor, plan: Plan, canvas: Canvas
     ) -> NetworkInputs:
         """What is fed, and what each column sees."""
-        past_S1QC, new_S1QQ = self._masks(plan, canvas)
+        sight = Sight.of(self, plan, canvas)
+        past_S1QC, new_S1QQ = sight.past_B1QN, sight.new_B1QQ
         assert new_S1QQ is not None  # noqa: S101 - causal attention hides something
         past_B1WC, content = None, None
         if past_S1QC is not None:
             past_B1WC = (folded.picked(past_S1QC[:, 0]) & folded.real_BW[..., None])[:, None]
-            content = self._content(ids_SN[:: self.states])
+            content = content_of(self, ids_SN[:: self.states])
             if self.checked:
-                self._refuse_empty_reads(past_B1WC, 1)
+                refuse_empty_reads(self, past_B1WC)
         width = folded.real_BW.shape[1]
         return NetworkInputs(
             ids_BQ=folded.picked(ids_SQ),

@@ -33,15 +33,14 @@ class Shadows:
     source_BH: Tensor
 
     @classmethod
-    def of(cls, plan: Plan, info: NetworkInfo) -> Shadows | None:
-        """The shadows that a plan asks for, if any.
+    def of(cls, plan: Plan, info: NetworkInfo) -> Shadows:
+        """The shadows that a plan asks for.
 
         Raises:
             EngineError: in this network no position sees what comes after it, or the layers read
                 different positions.
         """
-        if plan.shadow_BH is None:
-            return None
+        assert plan.shadow_BH is not None  # noqa: S101 - the caller has checked
         if plan.layers_BNY is not None:
             raise EngineError(
                 "where layers read different positions, a token cannot be hidden from its shadow",

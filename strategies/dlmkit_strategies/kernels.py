@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dlmkit.host.constants import constant
+from dlmkit.host.constants import constant, counted
 from dlmkit.network import NetworkInfo
 
 __all__ = ["ends_text", "first_allowed", "rank", "top_n"]
@@ -22,9 +22,7 @@ def rank(confidence_BP: Tensor, eligible_BP: Tensor) -> Tensor:
     Eligible positions come before all others, whatever their confidence; ties go to the lowest
     position.
     """
-    lowest = torch.finfo(confidence_BP.dtype).min
-    key_BP = torch.where(eligible_BP, confidence_BP.clamp_min(lowest), -torch.inf)
-    order_BP = key_BP.argsort(dim=-1, descending=True, stable=True)
+    order_BP = _key(confidence_BP, eligible_BP).argsort(dim=-1, descending=True, stable=True)
     return order_BP.argsort(dim=-1)  # the inverse of a permutation is what sorts it
 
 
@@ -33,6 +31,8 @@ def top_n(confidence_BP: Tensor, eligible_BP: Tensor, count: Tensor | int) -> Te
 
     `count` is a number or `count_B1` int64.
     """
+    if isinstance(count, int) and count == 1:
+        return _first_BP(_key(confidence_BP, eligible_BP)) & eligible_BP
     return (rank(confidence_BP, eligible_BP) < count) & eligible_BP
 
 
@@ -47,3 +47,14 @@ def first_allowed(ids_BPK: Tensor, banned: int | None) -> Tensor:
 def ends_text(tokens_BP: Tensor, info: NetworkInfo) -> Tensor:
     """Where a token ends the text or the turn, `ends_BP` bool."""
     return torch.isin(tokens_BP, constant((*info.eos_ids, *info.eot_ids), tokens_BP.device))
+
+
+def _key(confidence_BP: Tensor, eligible_BP: Tensor) -> Tensor:
+    """What positions are ranked by: the confidence of eligible ones, below it all others."""
+    lowest = torch.finfo(confidence_BP.dtype).min
+    return torch.where(eligible_BP, confidence_BP.clamp_min(lowest), -torch.inf)
+
+
+def _first_BP(key_BP: Tensor) -> Tensor:
+    """The first of each row's largest values, bool: what the rank 0 is, without sorting."""
+    return counted(key_BP.shape[-1], key_BP.device) == key_BP.argmax(dim=-1, keepdim=True)

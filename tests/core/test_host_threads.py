@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dlmkit import Runner, load_spec
-from dlmkit.host.threads import left_to_networks
+from dlmkit.host.threads import LeftToNetworks
 from dlmkit.testing.toy import toy_network
 
 
@@ -27,14 +27,14 @@ def info(*, own_threads):
 )
 def test_one_thread_is_left_where_all_networks_have_their_own(three_threads, owners, expected):
     """One network on PyTorch's threads keeps them all."""
-    with left_to_networks([info(own_threads=each) for each in owners]):
+    with LeftToNetworks([info(own_threads=each) for each in owners]):
         assert expected == torch.get_num_threads()
     assert 3 == torch.get_num_threads()
 
 
 def test_threads_come_back_after_an_error(three_threads):
     """Whatever a step raises."""
-    with pytest.raises(KeyError), left_to_networks([info(own_threads=True)]):
+    with pytest.raises(KeyError), LeftToNetworks([info(own_threads=True)]):
         raise KeyError
     assert 3 == torch.get_num_threads()
 

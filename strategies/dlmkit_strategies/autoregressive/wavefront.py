@@ -14,7 +14,7 @@ from torch import Tensor
 from dlmkit.canvas import Canvas
 from dlmkit.need import Need
 from dlmkit.noise import Noise
-from dlmkit.passes.latents import Latents
+from dlmkit.passes.latents import Latents, refine
 from dlmkit.passes.plan import Plan
 from dlmkit.passes.session import Session
 
@@ -132,7 +132,8 @@ class Wavefront:
         seen_BN = (self.count_BN > 0).to(self.latents.kept_BN)
         latents = attrs.evolve(self.latents, recurrences=recurrences, kept_BN=kept * seen_BN)
         next_BW, valid_BW = positions_BW + 1, fed_BN.gather(1, positions_BW)
-        prediction, self.latents = self.session.refine(
+        prediction, self.latents = refine(
+            self.session,
             self.tokens_BN,
             canvas,
             next_BW,
