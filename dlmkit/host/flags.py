@@ -36,7 +36,7 @@ class Flags:
     """
 
     def __init__(self, moved_B: Tensor | None, left_B: Tensor, stuck_B: Tensor | None) -> None:
-        self._marks = moved_B, left_B, stuck_B
+        self._marks, self._rows = (moved_B, left_B, stuck_B), left_B.shape[0]
         self._on_host_F = torch.cat([each for each in self._marks if each is not None])
         self._arrived: torch.cuda.Event | None = None
         if left_B.is_cuda:
@@ -48,9 +48,14 @@ class Flags:
         """Wait for the flags, but for nothing that was begun after them."""
         if self._arrived is not None:
             self._arrived.synchronize()
-        found, rows = self._on_host_F.tolist(), len(self._marks[1])
-        parts = (any(found[start : start + rows]) for start in range(0, len(found), rows))
-        return Seen(*(each is not None and next(parts) for each in self._marks))
+        found, rows = self._on_host_F.tolist(), self._rows
+        marked = [any(found[start : start + rows]) for start in range(0, len(found), rows)]
+        moved, _, stuck = self._marks
+        return Seen(
+            moved=moved is not None and marked[0],
+            left=marked[0 if moved is None else 1],
+            stuck=stuck is not None and marked[-1],
+        )
 
     @property
     def true(self) -> Tensor:

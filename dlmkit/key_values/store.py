@@ -100,8 +100,7 @@ class Store:
     def commit(self, fresh: KeyValues, feed_BQ: Tensor, keep_BQ: Tensor, ids_BQ: Tensor) -> None:
         """Store the fresh keys and values of the kept positions; the rest is forgotten."""
         slots = self.tag_BN.shape[1]
-        self.changes += 1
-        self.begun = True
+        self._changed()
         target_BQ = torch.where(keep_BQ, feed_BQ, slots)
         rows_B1 = torch.arange(target_BQ.shape[0], device=target_BQ.device)[:, None]
         # Whole heads at a time: three times as fast as a scatter of single numbers.
@@ -111,6 +110,18 @@ class Store:
         ):
             room.transpose(2, 3)[:, rows_B1, target_BQ] = new.transpose(2, 3)
         self._tag(target_BQ, ids_BQ)
+
+    def replace(self, fresh: KeyValues, ids_BN: Tensor) -> None:
+        """Store the fresh keys and values of all positions, in order."""
+        self._changed()
+        self.content.keys_YBGCE.copy_(fresh.keys_YBGCE)
+        self.content.values_YBGCE.copy_(fresh.values_YBGCE)
+        self.tag_BN = ids_BN.clone()
+
+    def _changed(self) -> None:
+        """Note that something is stored by the store itself."""
+        self.changes += 1
+        self.begun = True
 
     def truncate(self, length_B: Tensor) -> None:
         """Forget every slot at or beyond each row's length."""

@@ -54,7 +54,7 @@ class Fed:
         """
 
         def laid_out() -> Fed:
-            cut = plan.trimmed()
+            cut = plan.trimmed(columns)
             rows_BP = rows_of(session, cut, positions_BP, columns, required_BP)
             everything = (cut.feed_BQ, positions_BP, rows_BP)
             return cls(cut, variants, *(repeated(each, variants) for each in everything))

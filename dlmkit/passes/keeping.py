@@ -29,11 +29,14 @@ def keep(
     elif plan.commit_BQ is not None:
         store = session.room(ids_RN)
         own, times = len(store.tag_BN), len(ids_RQ) // len(plan.feed_BQ)
+        fresh = first_rows(output.fresh, own, plan.feed_BQ.shape[1])
+        if plan.keeps_all and session.proviso is None:
+            store.replace(fresh, ids_RQ[:own])
+            return
         commit_BQ = plan.commit_BQ
         if session.proviso is not None:  # the pass may be unwanted
             commit_BQ = commit_BQ & session.proviso
         feed_BQ, keep_BQ = repeated(plan.feed_BQ, times)[:own], repeated(commit_BQ, times)[:own]
-        fresh = first_rows(output.fresh, own, feed_BQ.shape[1])
         store.commit(fresh, feed_BQ, keep_BQ, ids_RQ[:own])
 
 

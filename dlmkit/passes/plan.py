@@ -30,7 +30,8 @@ class Plan:
     stored positions that may be read (None: none); a fed position is never read from the store.
     `commit_BQ` marks fed positions whose fresh keys and values are stored (None: none).
     `prefix_B` is the number of leading positions that see only each other (None: 0).
-    `whole` says that `feed_BQ` is every position in order.  `width` bounds the fed positions of
+    `whole` says that `feed_BQ` is every position in order, `keeps_all` that all of that is stored,
+    where it is known.  `width` bounds the fed positions of
     every row where that is known without reading a tensor (None: it is not).
 
     `layers_BNY` narrows what each layer reads in rows that read any of `cached_BN` (None: not at
@@ -54,6 +55,7 @@ class Plan:
     commit_BQ: Tensor | None = None
     prefix_B: Tensor | None = None
     whole: bool = False
+    keeps_all: bool = False
     width: int | None = None
     layers_BNY: Tensor | None = None
     layers_width: int = 0
@@ -123,11 +125,11 @@ class Plan:
         """Whether it is known without reading a tensor how many positions are fed."""
         return self.feed_valid_BQ is None or self.width is not None
 
-    def trimmed(self) -> Plan:
-        """Cut filler that no row needs.
+    def trimmed(self, columns: int) -> Plan:
+        """Cut filler that no row of a canvas of that many columns needs.
 
         Without a stated width that is one small host read, which also drops a cache that no row
-        reads and marks that are all true.
+        reads and marks that are all true, and tells whether everything is fed, and stored.
         """
         if self.feed_valid_BQ is None:
             return self
@@ -136,9 +138,15 @@ class Plan:
         places_Q = torch.arange(1, self.feed_BQ.shape[1] + 1, device=self.feed_BQ.device)
         used_B = torch.where(self.feed_valid_BQ, places_Q, 0).amax(dim=1)
         full_B = self.feed_valid_BQ.sum(dim=1)
-        reads = used_B.new_zeros(()) if self.cached_BN is None else self.cached_BN.any().long()
-        width, fewest, reading = torch.stack((used_B.amax(), full_B.amin(), reads)).tolist()
+        no = used_B.new_zeros(())
+        reads = no if self.cached_BN is None else self.cached_BN.any().long()
+        keeps = no if self.commit_BQ is None else self.commit_BQ.all().long()
+        ordered = (self.feed_BQ + 1 == places_Q).all().long()
+        asked = used_B.amax(), full_B.amin(), reads, keeps, ordered
+        width, fewest, reading, keeping, in_order = torch.stack(asked).tolist()
         cut = self._cut(width, None if fewest == width else self.feed_valid_BQ)
+        whole = bool(in_order) and fewest == columns
+        cut = attrs.evolve(cut, whole=whole, keeps_all=whole and bool(keeping))
         return cut if reading else attrs.evolve(cut, cached_BN=None)
 
     def _cut(self, width: int, feed_valid_BQ: Tensor | None) -> Plan:
@@ -175,4 +183,4 @@ def _whole(rows: int, columns: int, device: torch.device, commit: bool) -> Plan:
     """All positions of every row in order; the same in each step of a decode."""
     feed_BQ = torch.arange(columns, device=device).expand(rows, columns)
     keep_BQ = torch.ones_like(feed_BQ, dtype=torch.bool) if commit else None
-    return Plan(feed_BQ=feed_BQ, commit_BQ=keep_BQ, whole=True)
+    return Plan(feed_BQ=feed_BQ, commit_BQ=keep_BQ, whole=True, keeps_all=commit)

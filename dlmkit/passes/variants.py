@@ -41,10 +41,12 @@ def predictions_of(output: NetworkOutput, variants: int, wanted: int) -> list[Pr
     """Cut a pass back into its variants, and each into what was wanted and its shadows."""
     whole = Prediction(pack=output.pack, logits_BPV=output.logits_BSV)
     rows, columns = output.pack.lse_BP.shape
+    if variants == 1 and columns == wanted:
+        return [whole]
     each = rows // variants
     parts = [slice(number * each, (number + 1) * each) for number in range(variants)]
     if columns == wanted:
-        return [whole] if variants == 1 else [part_of(whole, rows) for rows in parts]
+        return [part_of(whole, rows) for rows in parts]
     return [
         attrs.evolve(
             part_of(whole, rows, slice(wanted)), shadow=part_of(whole, rows, slice(wanted, None))

@@ -75,9 +75,9 @@ def test_keys_that_belong_in_no_slot_are_refused(change, what):
 def test_filler_is_written_after_what_its_row_computes():
     """Rows that compute nothing write from the start."""
     compute_BN = torch.tensor([[False, True, True, True, False], [False] * 3 + [True, False]])
-    plan = attrs.evolve(Plan.of(compute_BN, width=3)).trimmed()
+    plan = attrs.evolve(Plan.of(compute_BN, width=3)).trimmed(compute_BN.shape[1])
     assert [[1, 2, 3], [3, 4, 5]] == places_BQ(plan, Kept()).tolist()
-    nothing = Plan.of(torch.zeros(1, 3, dtype=torch.bool), width=2).trimmed()
+    nothing = Plan.of(torch.zeros(1, 3, dtype=torch.bool), width=2).trimmed(3)
     assert [[0, 1]] == places_BQ(nothing, Kept()).tolist()
 
 

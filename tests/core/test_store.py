@@ -33,6 +33,18 @@ def test_kept_positions_land_in_their_slots():
     assert [[-2, 0, 0, 0, -1], [-3, 0, 0, -2, 0]] == first_of(store.content.values_YBGCE)
 
 
+def test_replacing_everything_is_keeping_everything():
+    """In whole runs of memory instead of slot by slot."""
+    feed_BQ, ids_BQ = torch.arange(3).expand(2, 3), torch.tensor([[7, 8, 9], [4, 5, 6]])
+    replaced, kept = (Store.allocate(INFO, 2, 3) for _ in range(2))
+    replaced.replace(fresh(3), ids_BQ)
+    kept.commit(fresh(3), feed_BQ, torch.ones_like(feed_BQ, dtype=torch.bool), ids_BQ)
+    assert kept.tag_BN.tolist() == replaced.tag_BN.tolist()
+    assert first_of(kept.room.keys_YBGCE) == first_of(replaced.room.keys_YBGCE)
+    assert first_of(kept.room.values_YBGCE) == first_of(replaced.room.values_YBGCE)
+    assert (kept.changes, kept.begun) == (replaced.changes, replaced.begun)
+
+
 def test_a_second_commit_replaces_its_slots_only():
     """What was stored elsewhere stays."""
     store = Store.allocate(INFO, 2, 3)
