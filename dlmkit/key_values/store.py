@@ -158,6 +158,12 @@ class Store:
         )
         self.tag_BN = self.tag_BN[from_B]
 
+    def of_rows(self, row_R: Tensor) -> Store:
+        """A store of its own with what these rows hold."""
+        twin = attrs.evolve(self)
+        twin.reorder(row_R)
+        return twin
+
     def snapshot(self) -> Store:
         """Copy the store, to roll back to later."""
         return attrs.evolve(self, room=self.room.copied(), tag_BN=self.tag_BN.clone())

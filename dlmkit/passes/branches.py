@@ -133,7 +133,7 @@ class Branches(Session):
 
     def __init__(self, base: Session, states: int) -> None:
         super().__init__(base.network, checked=base.checked, tokenizer=base.tokenizer)
-        self.store, self._account = base.store, base._account
+        self.store, self.account = base.store, base.account
         self.states = states
         self._fresh: _Fresh | None = None
 

@@ -35,7 +35,7 @@ from dlmkit.passes.shadows import Shadows
 from dlmkit.passes.taps import Taps
 from dlmkit.passes.variants import predictions_of
 from dlmkit.prediction import Prediction
-from dlmkit.recorded.recorder import CudaGraphs, NotRecordableError, Recorder
+from dlmkit.recorded.recorder import CudaGraphs, Recorder
 
 if TYPE_CHECKING:
     from dlmkit.key_values.layer_reads import LayerReads
@@ -52,6 +52,8 @@ class SizeUnknownError(Exception):
 
 @attrs.define
 class _Account:
+    """What sessions on one network have executed together."""
+
     counts: Counts = attrs.field(factory=Counts)
 
 
@@ -104,9 +106,9 @@ class Session:
         self.features: Features | None = None
         self.reads: LayerReads | None = None
         self.kept = Kept()
-        self._account = _Account()
+        self.account = _Account()
         self.proviso: Tensor | None = None
-        self._sized_only = False
+        self.sized_only = False
 
     def sibling(self) -> Session:
         """A session with a store of its own on the same network; both share one account."""
@@ -117,13 +119,13 @@ class Session:
             recorder=self.recorder,
             tokenizer=self.tokenizer,
         )
-        twin._account = self._account
+        twin.account = self.account
         return twin
 
     @property
     def counts(self) -> Counts:
         """What was executed."""
-        return self._account.counts
+        return self.account.counts
 
     @cached_property
     def info(self) -> NetworkInfo:
@@ -156,7 +158,7 @@ class Session:
                 was never stored.
             SizeUnknownError: see `only_if`.
         """
-        if self._sized_only and not plan.sized:
+        if self.sized_only and not plan.sized:
             raise SizeUnknownError
         variants_N = torch.cat(list(variants)) if len(variants) > 1 else variants[0]
         ids_RN, times = shown(self, variants_N, canvas), len(variants)
@@ -189,11 +191,11 @@ class Session:
 
         Passes whose size hangs on tensors are not begun: they raise `SizeUnknownError`.
         """
-        self.proviso, self._sized_only = proviso, True
+        self.proviso, self.sized_only = proviso, True
         try:
             yield
         finally:
-            self.proviso, self._sized_only = None, False
+            self.proviso, self.sized_only = None, False
 
     def saved(self) -> SavedSession:
         """What to return to should the next pass, which stores nothing then, be unwanted."""
@@ -201,41 +203,11 @@ class Session:
 
     def return_to(self, saved: SavedSession) -> None:
         """Forget what has happened since."""
-        self._account.counts, self.features = saved.counts, None
+        self.account.counts, self.features = saved.counts, None
         if saved.tag_BN is None:
             self.store = None
         elif self.store is not None:
             self.store.tag_BN = saved.tag_BN
-
-    @contextmanager
-    def recorded(self, tag_BN: Tensor | None, proviso: Tensor | None) -> Iterator[None]:
-        """Run a pass over a store with these tags, and forget it but for the keys and values.
-
-        What it stores hangs on `proviso`, if there is one (see `only_if`).
-
-        Raises:
-            NotRecordableError: the pass keeps something in memory that it makes.
-        """
-        kept, reads, store, saved = self.kept, self.reads, self.store, self.saved()
-        before, self.proviso = (self.proviso, self._sized_only), proviso
-        self.kept, self.reads, self._sized_only = Kept(), None, True
-        if store is not None and tag_BN is not None:
-            store.tag_BN = tag_BN
-        try:
-            yield
-            if self.features is not None or self.store is not store:
-                raise NotRecordableError("the pass makes room for what later passes read")
-        finally:
-            self.return_to(saved)
-            self.kept, self.reads = kept, reads
-            self.proviso, self._sized_only = before
-
-    def repeated(self, counts: Counts, tag_BN: Tensor | None) -> None:
-        """Account for a recorded pass, which has stored keys and values by itself."""
-        self._account.counts = self.counts.with_more(counts)
-        if self.store is not None and tag_BN is not None:
-            self.store.tag_BN = tag_BN
-            self.store.changes += 1
 
     def follow(self, layout: Layout) -> None:
         """Keep what is stored for positions that stay where they are; layers start afresh."""
@@ -245,15 +217,11 @@ class Session:
 
     def stored_of(self, row_R: Tensor) -> Store | None:
         """A store of its own with these rows of what is stored; None: nothing is."""
-        if self.store is None:
-            return None
-        kept = attrs.evolve(self.store)
-        kept.reorder(row_R)
-        return kept
+        return None if self.store is None else self.store.of_rows(row_R)
 
     def run(self, inputs: NetworkInputs, need: Need, plan: Plan) -> NetworkOutput:
         """One pass of the network, on the account; it is prefill if it finds nothing stored."""
-        output, before = self.network.forward(inputs, need), self._account.counts
+        output, before = self.network.forward(inputs, need), self.account.counts
         if not before.forwards:
             _refuse_no_numbers(output)
         rows, fed = inputs.ids_BQ.shape
@@ -261,7 +229,7 @@ class Session:
         begun = self.store is not None and self.store.begun
         first = plan.commit_BQ is not None and not begun
         first = first or (plan.layer_steps is not None and self.features is None)
-        self._account.counts = before.plus(rows=rows, fed=work, prefill=first)
+        self.account.counts = before.plus(rows=rows, fed=work, prefill=first)
         return output
 
     def room(self, ids_RN: Tensor) -> Store:

@@ -13,6 +13,7 @@ import torch
 from dlmkit.host.flags import EXPECTED
 from dlmkit.host.kept import Kept
 from dlmkit.loop.tracking import Look
+from dlmkit.recorded.passes import account_for, for_recording
 from dlmkit.recorded.recorder import SomeSteps
 from dlmkit.recorded.step_graphs import After, Before, StepGraphs
 
@@ -74,7 +75,7 @@ def _work(run: Run, before: Before) -> After:
         graphs=None,
     )
     session = run.session
-    with session.recorded(before.tag_BN, before.proviso):
+    with for_recording(session, before.tag_BN, before.proviso):
         earlier = session.counts
         look = Look(canvas.snapshot(), place, before.held_B, None, before.place.open_B, None)
         record = twin.written_step(look, EXPECTED)
@@ -101,7 +102,7 @@ def _taken(run: Run, look: Look, after: After) -> StepRecord:
     run.canvas.take(after.canvas)
     run.memory.return_to(after.memory)
     run.held_B, run.stuck_B = after.held_B, after.stuck_B
-    run.session.repeated(record.counts, after.tag_BN)
+    account_for(run.session, record.counts, after.tag_BN)
     place.kept, place.settled = look.place.kept, look.place.settled
     stays = next_place.settled > 0
     next_place.kept = place.kept if stays else Kept()

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from dlmkit.engine import LoadOptions
     from dlmkit.need import Need
     from dlmkit_export.bundle.manifest import Manifest
-    from dlmkit_export.runtime.graph_runner import GraphRunner, Outputs
+    from dlmkit_export.runtime.bound import Outputs
+    from dlmkit_export.runtime.graph_runner import GraphRunner
 
 __all__ = ["OnnxNetwork"]
 
