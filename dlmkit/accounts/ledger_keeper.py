@@ -32,18 +32,15 @@ class LedgerKeeper:
 
     def __init__(self, rows: int, mask_id: int) -> None:
         self._rows, self._mask_id = rows, mask_id
-        self._passes: dict[Phase, list[tuple[Tensor, Counts]]] = {phase: [] for phase in PHASES}
+        self._noted: list[tuple[str, Phase, Counts, Tensor]] = []
         self._audits: list[Audit] = []
         self._around: list[tuple[Tensor, Tensor]] = []
         self._decided: list[Tensor] = []
         self._reopened: list[Tensor] = []
-        self._seen: dict[str, Counts] = {}
 
     def add(self, record: StepRecord) -> None:
         """Take note of a pass, and of what it decided."""
-        executed = record.counts.since(self._seen.get(record.network, Counts()))
-        self._seen[record.network] = record.counts
-        self._passes[record.phase].append((record.live_B, executed))
+        self._noted.append((record.network, record.phase, record.counts, record.live_B))
         if record.audit is not None:
             self._audits.append(record.audit)
         elif record.phase == "decode":
@@ -56,7 +53,7 @@ class LedgerKeeper:
     def ledgers(self) -> list[Ledger]:
         """The account of each row."""
         self._compare()
-        work = {phase: self._work(passes) for phase, passes in self._passes.items()}
+        work = {phase: self._work(passes) for phase, passes in self._passes().items()}
         own, decided = self._audited("bonus_BN"), self._sum(self._decided)
         kept, corrected = self._audited("kept_BN"), self._audited("corrected_BN")
         reopened, lost = self._sum(self._reopened), self._audited("lost_B")
@@ -87,6 +84,15 @@ class LedgerKeeper:
         self._decided.append((was_TBN & ~is_TBN).sum(dim=(0, 2)))
         self._reopened.append((is_TBN & ~was_TBN).sum(dim=(0, 2)))
         self._around.clear()
+
+    def _passes(self) -> dict[Phase, list[tuple[Tensor, Counts]]]:
+        """What each pass has executed and for which rows, by phase."""
+        passes: dict[Phase, list[tuple[Tensor, Counts]]] = {phase: [] for phase in PHASES}
+        seen: dict[str, Counts] = {}
+        for network, phase, counts, live_B in self._noted:
+            passes[phase].append((live_B, counts.since(seen.get(network, Counts()))))
+            seen[network] = counts
+        return passes
 
     def _work(self, passes: Sequence[tuple[Tensor, Counts]]) -> list[tuple[Work, Work]]:
         """What ran for each row, and what of it was prefill."""

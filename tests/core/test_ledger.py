@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
 
+from dlmkit.accounts import ledger_keeper
 from dlmkit.accounts.ledger import Ledger, Work
 from dlmkit.accounts.ledger_keeper import LedgerKeeper
 from dlmkit.canvas import Canvas
@@ -13,6 +15,7 @@ from dlmkit.context import Context
 from dlmkit.models.arch import AttentionPattern
 from dlmkit.passes.session import Session
 from dlmkit.testing.conformance.decoding import PROMPTS
+from dlmkit.testing.toy import toy_network
 from dlmkit_strategies.cache import BlockCausal, Dual, FeatureCache
 from dlmkit_strategies.self_speculation import FreeDave
 from dlmkit_strategies.transfer import TopK
@@ -97,6 +100,24 @@ def test_tokens_that_are_taken_back_are_counted_as_reopened():
     assert [GEN] * BATCH == [ledger.committed for ledger in ledgers]
     assert all(ledger.bonus == GEN + ledger.reopened for ledger in ledgers)
     assert any(ledger.reopened for ledger in ledgers)
+
+
+def test_the_account_does_not_depend_on_when_canvases_are_compared(monkeypatch):
+    """After every pass, after some, or at the end; layouts of other widths are never mixed."""
+    network = toy_network()
+    first, second = (Canvas.create([[3, 4]], length, network.info.mask_id) for length in (3, 5))
+    ledgers = []
+    for bunch in (1, 2, 64):
+        monkeypatch.setattr(ledger_keeper, "_BUNCH", bunch)
+        keeper = LedgerKeeper(1, network.info.mask_id)
+        for canvas in (first, second):
+            for record in alone().steps(
+                Context({"verifier": Session(network)}), attrs.evolve(canvas)
+            ):
+                keeper.add(record)
+        ledgers.append(keeper.ledgers())
+    assert [8] == [ledger.committed for ledger in ledgers[0]]
+    assert ledgers[0] == ledgers[1] == ledgers[2]
 
 
 @pytest.mark.parametrize(
