@@ -23,7 +23,8 @@ def rank(confidence_BP: Tensor, eligible_BP: Tensor) -> Tensor:
     position.
     """
     order_BP = _key(confidence_BP, eligible_BP).argsort(dim=-1, descending=True, stable=True)
-    return order_BP.argsort(dim=-1)  # the inverse of a permutation is what sorts it
+    places_P = counted(order_BP.shape[-1], order_BP.device)
+    return order_BP.scatter(-1, order_BP, places_P.expand_as(order_BP))  # its inverse
 
 
 def top_n(confidence_BP: Tensor, eligible_BP: Tensor, count: Tensor | int) -> Tensor:
