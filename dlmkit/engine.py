@@ -36,6 +36,8 @@ class LoadOptions:
     `local_files_only` forbids the network.  `mask_id` overrules what the files say.  `progress`
     is called with bytes read and bytes in all.  `family` is used whatever architecture the config
     names, and `families` replaces the registered ones.  `rope` stretches the context.
+    `abilities` are those of the optional ones (`NetworkInfo.capabilities`) that the network will
+    be asked for: an engine may prepare for these and no others.
     """
 
     device: str = "auto"
@@ -47,6 +49,7 @@ class LoadOptions:
     family: ModelFamily | None = None
     families: Iterable[type[ModelFamily]] | None = None
     rope: RopeScaling | None = None
+    abilities: frozenset[str] = frozenset()
 
 
 @attrs.frozen(kw_only=True)
@@ -81,7 +84,8 @@ class Engine(Component):
     """Base of engines; subclasses are plugins registered under the role `engine`.
 
     `derives` lists the options of a spec's `derive` that the engine understands; what it can do
-    with one model, `refuse_derivation` and `refuse_rope` say before anything is loaded.
+    with one model, `refuse_derivation`, `refuse_rope` and `refuse_unable` say before anything is
+    loaded.
     `for_builtin` says that `dlmkit generate` takes it for built-in models on a processor if nobody
     names one.
     """
@@ -129,6 +133,13 @@ class Engine(Component):
 
         Raises:
             EngineError: this engine cannot do it.
+        """
+
+    def refuse_unable(self, reference: str, abilities: frozenset[str]) -> None:
+        """Refuse a model that was prepared without one of these, where this is known beforehand.
+
+        Raises:
+            EngineError: the engine offers them, but not with this model as it is.
         """
 
     def derive(self, source: LoadedModel, derivation: Derivation) -> LoadedModel:

@@ -28,7 +28,7 @@ from dlmkit.models.loading import load_model
 from dlmkit.passes.session import Session
 from dlmkit.profiling.weighing import PassLog, Scales, Sizes
 from dlmkit.prompts import Mode, check_prompts, encode
-from dlmkit.requirements import refuse_unmet
+from dlmkit.requirements import asked_of, refuse_unmet
 from dlmkit.spec import Document, load_spec
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ class Runner:
                 local_files_only=ref.local_files_only,
                 mask_id=ref.mask_id,
                 rope=ref.rope,
+                abilities=asked_of(document.pipeline, {name, *document.derived_from(name)}),
                 progress=progress,
             )
         for name, ref in document.models.items():

@@ -12,22 +12,33 @@ from dlmkit.errors import EngineError, StrategyError
 from dlmkit.roles import Procedure, Strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from dlmkit.models.arch import AttentionPattern
     from dlmkit.network import NetworkInfo
 
 __all__ = [
-    "ABILITIES",
     "LEFT_TO_RIGHT",
+    "abilities_of",
+    "asked_of",
     "attention_problem",
     "demands",
     "reading_problem",
     "refuse_unmet",
+    "without",
 ]
 
-ABILITIES = frozenset({"attention-taps", "latents", "layer-steps", "mixed-inputs", "prompt-tokens"})
-"""Requirements that an engine meets or not; a model may still have no prompt tokens, or latents."""
+_WITHOUT = {
+    "attention-taps": "it does not tell what attention saw",
+    "latents": "it hands over no latent states, and only looped models have any",
+    "layer-steps": "it computes the same positions in every layer",
+    "mixed-inputs": "it is fed whole tokens",
+    "prompt-tokens": "it embeds no prompt tokens",
+}
+"""Abilities, which an engine has or not, and what it means to be without.
+
+A model may still have no prompt tokens, or latents.
+"""
 
 LEFT_TO_RIGHT = (
     "write `blocks: {use: fixed, length: 1}`, or use a model that fills masks in any order"
@@ -87,20 +98,36 @@ def refuse_unmet(procedure: Procedure, networks: Mapping[str, NetworkInfo]) -> N
             problem = reading_problem(strategy, info.attention)
             if problem:
                 raise StrategyError(problem, hint=LEFT_TO_RIGHT)
-        missing = strategy.requires & ABILITIES - (_abilities(info) if info else ABILITIES)
+        missing = abilities_of(strategy) - _abilities(info) if info else frozenset()
         if missing and info:
             raise EngineError(
                 f"{strategy.role} {strategy.name!r} needs {', '.join(sorted(missing))}, which the "
                 f"engine '{info.engine}' does not offer for model '{model}'",
-                hint="use the torch engine without `compile`, or do without it; only looped models "
-                "have latents",
+                hint=f"{without(missing)}; use the torch engine without `compile`, or do without",
             )
 
 
 def demands(procedure: Procedure) -> Iterator[tuple[Strategy | Procedure, str, frozenset[str]]]:
     """Each strategy with the name of its model and the abilities that it needs of the engine."""
     for strategy, model in _strategies(procedure, procedure.home()):
-        yield strategy, model, strategy.requires & ABILITIES
+        yield strategy, model, abilities_of(strategy)
+
+
+def abilities_of(strategy: Strategy | Procedure) -> frozenset[str]:
+    """The abilities that a strategy needs of the engine."""
+    tapped = isinstance(strategy, Strategy) and bool(strategy.needs().taps)
+    return strategy.requires & _WITHOUT.keys() | ({"attention-taps"} if tapped else frozenset())
+
+
+def asked_of(procedure: Procedure, models: Collection[str]) -> frozenset[str]:
+    """The abilities that the strategies used with one of these models need of its engine."""
+    needed = (wanted for _, name, wanted in demands(procedure) if name in models)
+    return frozenset().union(*needed)
+
+
+def without(missing: Iterable[str]) -> str:
+    """What an engine is like that lacks these abilities."""
+    return " and ".join(_WITHOUT[name] for name in sorted(missing))
 
 
 def _abilities(info: NetworkInfo) -> frozenset[str]:

@@ -15,7 +15,7 @@ from dlmkit.builtin import PREFIX
 from dlmkit.engine import Engine
 from dlmkit.errors import EngineError
 from dlmkit.models.placement import choose_device
-from dlmkit.requirements import demands
+from dlmkit.requirements import demands, without
 
 if TYPE_CHECKING:
     from dlmkit.spec import Document
@@ -70,7 +70,7 @@ def _obstacles(document: Document, name: str, engine: Engine) -> Iterator[str]:
         if missing and (model == name or model in derived):
             yield (
                 f"{strategy.role} {strategy.name!r} needs {', '.join(sorted(missing))}, which "
-                f"{engine.name} does not offer"
+                f"{engine.name} does not offer: {without(missing)}"
             )
     for other, derivation in derived.items():
         try:

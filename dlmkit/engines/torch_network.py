@@ -121,9 +121,8 @@ class TorchNetwork:
         """The embeddings of mixtures, where some are fed."""
         if inputs.mix_ids_BQK is None or inputs.mix_weights_BQK is None:
             return {}
-        embeds_BQKD = self.decoder.embed(inputs.mix_ids_BQK)
-        weights_BQK1 = inputs.mix_weights_BQK[..., None].to(embeds_BQKD.dtype)
-        return {"embeds_BQD": (embeds_BQKD * weights_BQK1).sum(dim=2)}
+        mixed_BQD = self.decoder.mixed(inputs.mix_ids_BQK, inputs.mix_weights_BQK)
+        return {"embeds_BQD": mixed_BQD}
 
     def _output(
         self, hidden_BQD: Tensor, fresh: KeyValues, inputs: NetworkInputs, need: Need

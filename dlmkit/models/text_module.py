@@ -56,6 +56,11 @@ class TextModule(nn.Module):
         """The embeddings of tokens, `[*ids, D]`; only with the ability `mixed-inputs`."""
         raise NotImplementedError
 
+    def mixed(self, ids_BQK: Tensor, weights_BQK: Tensor) -> Tensor:
+        """Embeddings of tokens added up by their weights, `embeds_BQD`; with the same ability."""
+        embeds_BQKD = self.embed(ids_BQK)
+        return (embeds_BQKD * weights_BQK[..., None].to(embeds_BQKD.dtype)).sum(dim=2)
+
     def refine(
         self,
         ids_BQ: Tensor,

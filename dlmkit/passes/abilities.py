@@ -48,7 +48,7 @@ def with_mixture(
     if "mixed-inputs" not in info.capabilities:
         raise EngineError(
             f"the engine '{info.engine}' cannot feed mixtures of tokens to this model",
-            hint="use the torch engine, or drop the strategy under `inputs` that mixes",
+            hint="use the torch engine, or a network that was compiled with `mixed-inputs`",
         )
     shape = (-1, -1, mixture.ids_BNK.shape[-1])
     feed_BQK = plan.feed_BQ[..., None].expand(*shape)
@@ -100,6 +100,6 @@ def refuse_taps(info: NetworkInfo, need: Need) -> None:
         raise EngineError(
             f"the engine '{info.engine}' cannot tell what attention saw "
             f"({', '.join(sorted(need.taps))}), which a part of this pipeline reads",
-            hint="use the torch engine without `compile`, or a cache policy that needs no "
-            "attention, such as dual",
+            hint="use the torch engine without `compile`, a network that was compiled with "
+            "`attention-taps`, or a cache policy that needs no attention, such as dual",
         )

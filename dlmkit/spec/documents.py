@@ -88,6 +88,14 @@ class Document:
     pipeline: Procedure = option(doc="the decoding strategy; `use` defaults to `denoise`")
     warnings: tuple[Problem, ...] = attrs.field(default=(), eq=False, repr=False)
 
+    def derived_from(self, name: str) -> list[str]:
+        """The models that are derived from another one."""
+        return [
+            other
+            for other, ref in self.models.items()
+            if ref.derive is not None and ref.derive.source == name
+        ]
+
     @property
     def spec_id(self) -> str:
         """SHA-256 of the canonical form, as hexadecimal text.

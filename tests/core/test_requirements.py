@@ -7,10 +7,10 @@ import pytest
 
 from dlmkit.errors import EngineError, StrategyError
 from dlmkit.models.arch import AttentionPattern
-from dlmkit.requirements import refuse_unmet
+from dlmkit.requirements import asked_of, refuse_unmet
 from dlmkit.testing.toy import toy_network
 from dlmkit_strategies.blocks import FixedBlocks
-from dlmkit_strategies.cache import BlockCausal, Dual, Refresh, Sparse
+from dlmkit_strategies.cache import BlockCausal, D2Cache, Dual, FeatureCache, Refresh, Sparse
 from tests.draft_verify.pieces import alone, drafter, procedure
 from tests.strategies.cache.decodes import pipeline
 
@@ -45,9 +45,30 @@ def test_a_causal_model_decodes_one_token_after_the_other():
 
 
 def test_an_ability_that_the_engine_lacks_is_named():
-    """With the engine and the model."""
+    """With the engine, the model, and what it cannot do."""
     sealed = attrs.evolve(INFO, engine="sealed", capabilities=frozenset())
-    with pytest.raises(EngineError, match=r"'sparse' needs attention-taps, .* 'sealed'"):
+    with pytest.raises(EngineError, match=r"'sparse' needs attention-taps, .* 'sealed'") as caught:
         refuse_unmet(pipeline(Sparse()), {"main": sealed})
+    assert "it does not tell what attention saw; use the torch engine" in caught.value.hint
+    with pytest.raises(EngineError, match="needs layer-steps") as caught:
+        refuse_unmet(pipeline(FeatureCache()), {"main": sealed})
+    assert "the same positions in every layer" in caught.value.hint
     refuse_unmet(pipeline(Sparse()), {"main": INFO})
     refuse_unmet(pipeline(Dual()), {"main": sealed})
+
+
+def test_what_a_model_is_asked_for_is_known_before_it_is_loaded():
+    """What strategies require, of that model alone."""
+    assert {"attention-taps"} == asked_of(pipeline(Sparse()), {"main"})
+    assert frozenset() == asked_of(pipeline(Sparse()), {"other"})
+    assert frozenset() == asked_of(pipeline(Dual()), {"main"})
+
+
+def test_reading_taps_is_needing_them():
+    """Also for a strategy that does not say so twice."""
+
+    @attrs.frozen
+    class Brief(D2Cache):
+        requires = frozenset()
+
+    assert {"attention-taps"} == asked_of(pipeline(Brief()), {"main"})

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dlmkit.engine import find_engine
-from dlmkit.errors import DlmkitError
+from dlmkit.errors import DlmkitError, EngineError
 from dlmkit.requirements import (
-    ABILITIES,
     LEFT_TO_RIGHT,
+    abilities_of,
     attention_problem,
     reading_problem,
+    without,
 )
 from dlmkit.roles import Blocks, CachePolicy, Reviser, Strategy
 from dlmkit.spec.check import Check, Finding
@@ -39,25 +40,30 @@ def _used_with(root: Recipe) -> Iterator[tuple[Recipe, ModelRef]]:
     """Each strategy or procedure that requires something, with the model that it is used with."""
     for procedure, ref in _with_models(root):
         for part in (procedure, *own(procedure, Strategy)):
-            if part.component.requires:
+            if part.component.requires or abilities_of(part.component):
                 yield part, ref
 
 
 def engine_abilities(root: Recipe) -> Iterator[Finding]:
     """A strategy needs what the model's engine does not offer."""
     for part, ref in _used_with(root):
-        wanted = part.component.requires & ABILITIES
+        wanted = abilities_of(part.component)
         if not wanted:
             continue
         engine = ref.engine or find_engine("torch")
-        missing = ", ".join(sorted(wanted - engine.abilities()))
+        missing = wanted - engine.abilities()
         if missing:
             yield Finding(
                 part,
-                f"{part.title} needs {missing}, which engine {engine.name!r} does not "
-                "offer as it is set here",
+                f"{part.title} needs {', '.join(sorted(missing))}, which engine {engine.name!r} "
+                f"does not offer as it is set here: {without(missing)}",
                 "use the torch engine without `compile`, or another strategy",
             )
+            continue
+        try:
+            engine.refuse_unable(ref.repo or "", wanted)
+        except EngineError as error:
+            yield Finding(part, f"{part.title} needs more: {error.args[0]}", error.hint)
 
 
 def attention(root: Recipe) -> Iterator[Finding]:
