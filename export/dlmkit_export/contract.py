@@ -5,7 +5,7 @@ over a block.  Integers are int32 on the way in, token ids int64 on the way out;
 boolean, true where a query may attend, and every query sees at least itself.
 
 Legend: B rows, Q fed positions, C cache slots, S wanted rows, K candidates, V vocabulary,
-Y layers, G key/value heads, E head dimension.
+M mixed tokens, Y layers, G key/value heads, E head dimension.
 
 | input                        | shape          |                                           |
 |------------------------------|----------------|-------------------------------------------|
@@ -22,6 +22,19 @@ Y layers, G key/value heads, E head dimension.
 | `logits`                     | `[B,S,V]`      | in place of the five above and `current`  |
 | `fresh_keys`, `fresh_values` | `[Y,B,G,Q,E]`  | of the fed positions, not stored          |
 
+A graph that is fed mixtures (ability `mixed-inputs`) has two more inputs after `wanted`, and one
+that tells what attention saw (`attention-taps`) one, and two more outputs at the end:
+
+| input                        | shape          |                                           |
+|------------------------------|----------------|-------------------------------------------|
+| `mix_ids`, `mix_weights`     | `[B,Q,M]`      | fed by their weights in place of `ids`    |
+| `watched`                    | `[B,Q]`        | queries that `relevance` is about         |
+
+| output                       | shape          |                                           |
+|------------------------------|----------------|-------------------------------------------|
+| `attention`                  | `[Y,B,Q,C+Q]`  | weights, mean over the heads              |
+| `relevance`                  | `[Y,B,Q]`      | of fed keys to the mean watched query     |
+
 A graph that writes into its cache has, in place of what is cached or fresh above:
 
 | input                        | shape          |                                           |
@@ -37,14 +50,22 @@ their slots, to be bound to the same memory.
 from __future__ import annotations
 
 __all__ = [
+    "ABILITIES",
+    "ATTENTION_TAPS",
     "CONTRACT_VERSION",
     "CURRENT",
     "FRESH",
     "INPUTS",
     "IN_PLACE",
     "LOGITS",
+    "MIXED_INPUTS",
+    "MIXTURE",
     "PACK",
+    "TAPS",
+    "WATCHED",
     "caches",
+    "inputs_of",
+    "outputs_of",
     "written",
 ]
 
@@ -66,7 +87,31 @@ LOGITS = "logits"
 """What a graph without a score pack returns in its place."""
 
 FRESH = ("fresh_keys", "fresh_values")
-"""Last outputs of a graph that reads its cache."""
+"""Last outputs of a graph that reads its cache and has no ability."""
+
+MIXED_INPUTS, ATTENTION_TAPS = "mixed-inputs", "attention-taps"
+ABILITIES = (ATTENTION_TAPS, MIXED_INPUTS)
+"""What a graph may be able to do beside the plain call."""
+
+MIXTURE = ("mix_ids", "mix_weights")
+"""More inputs of a graph that is fed mixtures, int32 and float32."""
+
+WATCHED = "watched"
+"""One more input of a graph that tells what attention saw, boolean."""
+
+TAPS = ("attention", "relevance")
+"""More outputs of such a graph, float32."""
+
+
+def inputs_of(ability: str | None) -> tuple[str, ...]:
+    """Inputs of a graph that reads its cache and has an ability (None: none), in order."""
+    more = {MIXED_INPUTS: MIXTURE, ATTENTION_TAPS: (WATCHED,)}
+    return INPUTS if ability is None else INPUTS + more[ability]
+
+
+def outputs_of(ability: str | None) -> tuple[str, ...]:
+    """Outputs of that graph with logits, in order."""
+    return (LOGITS, *FRESH, *(TAPS if ability == ATTENTION_TAPS else ()))
 
 
 def caches(layers: int) -> tuple[str, ...]:

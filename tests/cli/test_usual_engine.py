@@ -22,6 +22,12 @@ def test_the_front_door_is_compiled():
     assert (both, []) == engines(load_spec(DEFAULT_PIPELINE))
 
 
+@pytest.mark.parametrize("preset", ["d2cache", "soft-mask", "sparse-dllm"])
+def test_so_are_methods_that_look_inside_or_mix(preset):
+    """Their graphs are made when they are first used."""
+    assert ({"main": "onnxruntime"}, []) == engines(load_spec(preset))
+
+
 @pytest.mark.parametrize(
     "preset", ["long-llada", "parallel-prompt", "recursive-speculation", "speculative-sampling"]
 )
@@ -54,18 +60,17 @@ def test_a_gpu_runs_them_on_pytorch(monkeypatch):
 @pytest.mark.parametrize(
     ("preset", "changes", "reason"),
     [
-        ("d2cache", [], "cache 'd2cache' needs attention-taps"),
-        ("dllm-cache", [], "cache 'dllm-cache' needs layer-steps"),
-        ("soft-mask", [], "inputs 'soft-mask' needs mixed-inputs"),
+        ("dllm-cache", [], "does not offer: it computes the same positions in every layer"),
+        ("elastic-cache", [], "cache 'elastic-cache' needs layer-steps"),
         (
             DEFAULT_PIPELINE,
             ["models.drafter={derive: {from: verifier, quantize: int8}}"],
             "model 'drafter' is derived from it, and engine 'onnxruntime' cannot derive a model",
         ),
         (
-            "d2cache",
+            "dllm-cache",
             ["models={big: builtin/verifier, main: {derive: {from: big, skip_layers: [1]}}}"],
-            "cache 'd2cache' needs attention-taps",
+            "cache 'dllm-cache' needs layer-steps",
         ),
     ],
 )

@@ -1,6 +1,6 @@
 """Every cache policy keeps the caching contract on ONNX Runtime, as it does on PyTorch.
 
-Policies that look inside the network are refused there, see tests/spec/test_engine_checks.py.
+Policies that look inside the network need graphs of their own, see tests/export/test_abilities.py.
 """
 
 from __future__ import annotations

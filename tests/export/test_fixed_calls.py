@@ -7,18 +7,21 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.testing import assert_close
 
 from dlmkit.canvas import Canvas
 from dlmkit.context import Context
 from dlmkit.errors import EngineError
+from dlmkit.models.loading import load_model
 from dlmkit.need import Need
 from dlmkit.passes.session import Session
 from dlmkit.spec import load_spec
+from dlmkit_export.contract import ABILITIES
 from dlmkit_export.runtime import fixed_calls, graph_runner
 from dlmkit_export.runtime.graph_runner import open_session
 from dlmkit_export.runtime.provider import provider_of
 from tests.engines.calls import feed
-from tests.export.compiled import bundle, network, opened
+from tests.export.compiled import bundle, network, opened, source
 
 PROMPTS = [[5, 6, 7], [8, 9, 10, 11], [4]]
 
@@ -99,6 +102,29 @@ def test_recorded_calls_decode_the_same(recording, preset):
     numbers = recording[0].numbers
     assert -1 == numbers[0]
     assert sum(number >= 0 for number in numbers) > len(numbers) // 3
+
+
+@pytest.mark.parametrize("preset", ["d2cache", "soft-mask", "sparse-dllm"])
+def test_recorded_calls_of_graphs_with_abilities_decode_the_same(recording, preset):
+    """What is mixed is copied to where the recording reads it, as ids and masks are."""
+    expected = decoded(load_model(source("tiny"), device="cpu").network, preset)
+    compiled = opened(bundle("tiny", abilities=ABILITIES)).network
+    for steps in [decoded(compiled, preset) for _ in range(2)]:
+        for (tokens, scores), (its, others) in zip(expected, steps, strict=True):
+            assert torch.equal(tokens, its)
+            assert_close(scores, others, atol=1e-4, rtol=1e-4)
+    assert all(each.recordings for each in recording)
+
+
+def test_mixtures_may_lie_anywhere():
+    """Only keys and values stay in one place, and make another recording elsewhere."""
+    calls, keys = fixed_calls.FixedCalls(), torch.zeros(2)
+    given = [{"past_keys": keys, "mix_weights": torch.full((3,), float(n))} for n in range(3)]
+    first, second, third = (calls.of(each, {}, lambda: (None, {})) for each in given)
+    assert first is None
+    assert second is third
+    elsewhere = {**given[0], "past_keys": torch.zeros(2)}
+    assert calls.of(elsewhere, {}, lambda: (None, {})) is None
 
 
 def test_sizes_that_come_once_are_not_recorded(recording):

@@ -17,22 +17,35 @@ def refusal(*overrides):
     return str(caught.value)
 
 
+COMPILED, GRAPHS = '{"use": "torch", "compile": true}', '{"use": "onnxruntime"}'
+SEEN, APART = (
+    "attention-taps, which engine 'torch' does not offer as it is set here: it does not tell",
+    "layer-steps, which engine {} does not offer as it is set here: it computes the same positions",
+)
+
+
 @pytest.mark.parametrize(
-    ("cache", "ability"),
+    ("cache", "engine", "reason"),
     [
-        ("sparse", "attention-taps"),
-        ("d2cache", "attention-taps"),
-        ("dllm-cache", "layer-steps"),
-        ("elastic-cache", "layer-steps"),
+        ("sparse", COMPILED, SEEN),
+        ("d2cache", COMPILED, SEEN),
+        ("dllm-cache", COMPILED, APART.format("'torch'")),
+        ("dllm-cache", GRAPHS, APART.format("'onnxruntime'")),
+        ("elastic-cache", GRAPHS, APART.format("'onnxruntime'")),
     ],
 )
-@pytest.mark.parametrize("engine", ['{"use": "torch", "compile": true}', '{"use": "onnxruntime"}'])
-def test_an_engine_without_the_ability_is_refused(cache, ability, engine):
-    """A compiled network cannot tell what attention saw, nor run its layers apart."""
+def test_an_engine_without_the_ability_is_refused(cache, engine, reason):
+    """With what it cannot do: tell what attention saw, or run its layers apart."""
     chosen = f"pipeline.cache={cache}"
     text = refusal(chosen, f"models.main.engine={engine}")
-    assert f"cache {cache!r} needs {ability}, which engine" in text
+    assert f"cache {cache!r} needs {reason}" in " ".join(text.split())
     assert load_spec("llada", [chosen])
+
+
+def test_graphs_may_tell_what_attention_saw():
+    """Whether a bundle does is known when it is loaded."""
+    for cache in ("sparse", "d2cache"):
+        assert load_spec("llada", [f"pipeline.cache={cache}", f"models.main.engine={GRAPHS}"])
 
 
 @pytest.mark.parametrize("cache", ["dllm-cache", "elastic-cache"])

@@ -16,7 +16,7 @@ from dlmkit_export.bundle.options import OPSETS, ExportOptions
 
 if TYPE_CHECKING:
     from dlmkit.models.reach import RopeScaling
-    from dlmkit_export.bundle.manifest import Manifest
+    from dlmkit_export.bundle.manifest import Graphs, Manifest
 
 __all__ = ["as_in_spec", "changes_as_options", "export_command", "rope_text"]
 
@@ -72,21 +72,28 @@ def _joined(first: Derivation | None, then: Derivation | None, layers: int) -> D
 
 def _as_made(manifest: Manifest) -> Iterator[str]:
     """The options with which a bundle was made, where they are not the usual ones."""
-    graphs, ids, usual = manifest.graphs, manifest.source.special_ids, ExportOptions()
+    ids = manifest.source.special_ids
     if manifest.source.revision:
         yield from ("--revision", manifest.source.revision)
     if ids.provenance.get("mask_id") == "given by the user":
         yield from ("--mask-id", str(ids.mask_id))
     if manifest.network["dtype"] != "float32":
         yield from ("--dtype", str(manifest.network["dtype"]))
+    yield from _offering(manifest.graphs)
+    for name, sizes in manifest.buckets.as_json().items():
+        if sizes:
+            yield from ("--buckets", f"{name}={','.join(map(str, sizes))}")
+
+
+def _offering(graphs: Graphs) -> Iterator[str]:
+    """The options for graphs like these."""
     if graphs.cache_slots is not None:
         yield from ("--in-place", str(graphs.cache_slots))
     elif graphs.opset != OPSETS[0]:
         yield from ("--opset", str(graphs.opset))
-    if graphs.candidates != usual.candidates:
+    if graphs.candidates != ExportOptions().candidates:
         yield from ("--score-pack", str(graphs.candidates))
     if graphs.logits is None:
         yield "--no-logits"
-    for name, sizes in manifest.buckets.as_json().items():
-        if sizes:
-            yield from ("--buckets", f"{name}={','.join(map(str, sizes))}")
+    for ability in graphs.abilities:
+        yield from ("--with", ability)

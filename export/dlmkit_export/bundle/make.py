@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dlmkit.engine import LoadOptions
     from dlmkit.models.derivation import Derivation
     from dlmkit.models.reach import RopeScaling
+    from dlmkit.models.text_module import TextModule
     from dlmkit_export.bundle.options import ExportOptions
 
 __all__ = ["Stage", "make_bundle"]
@@ -64,7 +65,7 @@ def make_bundle(
         load, device="cpu", progress=lambda done, total: stage("reading weights", done, total)
     )
     checkpoint = load_checkpoint(reference, reading)
-    _refuse_untraceable(checkpoint)
+    _refuse_untraceable(checkpoint, options)
     if derivation is not None:
         module = derive_module(checkpoint.decoder, derivation)
         checkpoint = attrs.evolve(checkpoint, decoder=module)
@@ -75,13 +76,22 @@ def make_bundle(
         return _fill(room, checkpoint, source, options, stage)
 
 
-def _refuse_untraceable(checkpoint: Checkpoint) -> None:
+def _refuse_untraceable(checkpoint: Checkpoint, options: ExportOptions) -> None:
     """A graph has no input for a noise level; without it, it would answer as for another level."""
-    if "noise-level" in checkpoint.decoder.abilities:
+    known, abilities = checkpoint.description, checkpoint.decoder.abilities
+    named = f"{known.reference} (family {known.family.name})"
+    if "noise-level" in abilities:
         raise EngineError(
-            f"{checkpoint.description.reference} (family {checkpoint.description.family.name}) "
-            "predicts by the noise level of each row, which compiled networks are not told",
+            f"{named} predicts by the noise level of each row, which compiled networks are not "
+            "told",
             hint="run it with --engine torch",
+        )
+    missing = [each for each in options.abilities if each not in abilities]
+    if missing:
+        raise EngineError(
+            f"{named} cannot be exported with {' and '.join(missing)}: its network has nothing of "
+            "that kind on any engine",
+            hint=" ".join(("leave out", *(f"--with {each}" for each in missing))),
         )
 
 
@@ -102,11 +112,15 @@ def _fill(
     room: Path, checkpoint: Checkpoint, source: Source, options: ExportOptions, stage: Stage
 ) -> Manifest:
     known, facts = checkpoint.description, network_facts(checkpoint.network_info("onnx"))
-    stage("tracing the network", 0, 0)
-    network = trace_network(checkpoint.decoder, options.opset, options.cache_slots)
-    graphs = {_PACK_GRAPH: with_score_pack(network, options.candidates)}
-    if options.logits:
-        graphs[_LOGITS_GRAPH] = network
+    offered = Graphs(
+        score_pack=_PACK_GRAPH,
+        logits=_LOGITS_GRAPH if options.logits else None,
+        candidates=options.candidates,
+        opset=options.opset,
+        cache_slots=options.cache_slots,
+        abilities=options.abilities,
+    )
+    graphs = _traced(checkpoint.decoder, offered, stage)
     write_weights(
         tuple(graphs.values()), room, lambda done, total: stage("writing weights", done, total)
     )
@@ -118,13 +132,7 @@ def _fill(
         known.tokenizer.save(room)
     stage("computing digests", 0, 0)
     manifest = Manifest(
-        graphs=Graphs(
-            score_pack=_PACK_GRAPH,
-            logits=_LOGITS_GRAPH if options.logits else None,
-            candidates=options.candidates,
-            opset=options.opset,
-            cache_slots=options.cache_slots,
-        ),
+        graphs=offered,
         buckets=options.buckets,
         network=facts,
         source=source,
@@ -133,6 +141,19 @@ def _fill(
     )
     manifest.write(room)
     return manifest
+
+
+def _traced(decoder: TextModule, offered: Graphs, stage: Stage) -> dict[str, ir.Model]:
+    """Every graph by the name of its file."""
+    graphs, abilities = {}, (None, *offered.abilities)
+    for number, ability in enumerate(abilities):
+        stage("tracing the network", number, len(abilities) if offered.abilities else 0)
+        network = trace_network(decoder, offered.opset, offered.cache_slots, ability)
+        for packed in (True, False):
+            name = offered.file(ability, packed=packed)
+            if name is not None:
+                graphs[name] = with_score_pack(network, offered.candidates) if packed else network
+    return graphs
 
 
 def _source(

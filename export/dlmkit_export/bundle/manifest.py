@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,10 @@ __all__ = [
 ]
 
 FORMAT = 3
-"""Version of the bundle format that this release writes, and the newest that it reads."""
+"""Version of the bundle format that this release writes, and the newest that it reads.
+
+2 knows caches that are written in place, 3 changed networks and graphs with abilities.
+"""
 
 MANIFEST = "manifest.json"
 
@@ -46,13 +49,18 @@ class FileRecord:
     sha256: str
 
 
+def _names(given: Iterable[str]) -> tuple[str, ...]:
+    return tuple(given)
+
+
 @attrs.frozen(kw_only=True)
 class Graphs:
     """File names of the graphs, and what they offer.
 
     `score_pack` returns statistics with `candidates` tokens; `logits` (None: not included)
     returns logits.  Both call the same network and share its weights.  With `cache_slots` they
-    write into a cache of that many slots (None: they read one of any size).
+    write into a cache of that many slots (None: they read one of any size).  For each of the
+    `abilities` there is one more of both, for passes that need it.
     """
 
     score_pack: str
@@ -60,6 +68,20 @@ class Graphs:
     candidates: int
     opset: int
     cache_slots: int | None = None
+    abilities: tuple[str, ...] = attrs.field(default=(), converter=_names)
+
+    def file(self, ability: str | None, *, packed: bool) -> str | None:
+        """The graph that has an ability (None: needs none), with the score pack or with logits."""
+        plain = self.score_pack if packed else self.logits
+        return plain if plain is None or ability is None else f"{ability}-{plain}"
+
+    def files(self) -> Iterator[str]:
+        """All graphs."""
+        for ability in (None, *self.abilities):
+            for packed in (True, False):
+                name = self.file(ability, packed=packed)
+                if name is not None:
+                    yield name
 
 
 @attrs.frozen(kw_only=True)
@@ -113,7 +135,9 @@ class Manifest:
             device=device,
             engine=engine,
             cache_slots=self.graphs.cache_slots,
-            capabilities=frozenset({"logits"} if self.graphs.logits else ()),
+            capabilities=frozenset(
+                {*self.graphs.abilities, *(["logits"] * bool(self.graphs.logits))}
+            ),
         )
 
     def as_json(self) -> dict[str, Any]:

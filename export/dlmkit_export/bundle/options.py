@@ -5,6 +5,8 @@ Apart from what makes it, which takes long to import.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import attrs
 
 from dlmkit.errors import RequestError
@@ -19,16 +21,22 @@ IN_PLACE_OPSET = 24
 """The first with an operator that writes into a cache."""
 
 
+def _sorted(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(names)))
+
+
 @attrs.frozen(kw_only=True)
 class ExportOptions:
     """What a bundle offers.
 
     `candidates` is the number of most probable tokens in the score pack, `logits` adds a graph
     for strategies that read whole distributions.  With `cache_slots` graphs write into a cache
-    of that many slots, in opset 24.
+    of that many slots, in opset 24.  `abilities` add graphs for strategies that need them (see
+    `dlmkit_export.contract.ABILITIES`).
 
     Raises:
-        RequestError: a cache cannot be written in place in that opset, or with those buckets.
+        RequestError: a cache cannot be written in place in that opset, with those buckets, or
+            with abilities.
     """
 
     candidates: int = 8
@@ -36,10 +44,16 @@ class ExportOptions:
     opset: int = OPSETS[0]
     buckets: Buckets = attrs.field(factory=Buckets)
     cache_slots: int | None = None
+    abilities: tuple[str, ...] = attrs.field(default=(), converter=_sorted)
 
     def __attrs_post_init__(self) -> None:
         if self.cache_slots is None:
             return
+        if self.abilities:
+            raise RequestError(
+                f"graphs that write into their cache have no {' or '.join(self.abilities)}",
+                hint="leave out --in-place, or --with: a model may have a bundle of each kind",
+            )
         if self.opset != IN_PLACE_OPSET:
             raise RequestError(
                 f"opset {self.opset} has no operator that writes into a cache",

@@ -41,9 +41,8 @@ def verify_bundle(folder: Path, manifest: Manifest, progress: Progress | None = 
         done += record.bytes
         if progress is not None:
             progress(done, total)
-    for graph in (manifest.graphs.score_pack, manifest.graphs.logits):
-        if graph is not None:
-            _check_locations(folder, graph, manifest)
+    for graph in manifest.graphs.files():
+        _check_locations(folder, graph, manifest)
 
 
 def record_of(path: Path) -> FileRecord:

@@ -12,6 +12,9 @@ __all__ = ["WEIGHTS", "write_weights"]
 
 WEIGHTS = "weights.bin"
 
+_PARAMETERS = "decoder."
+"""How the names of a network's own tensors begin, which are the same in every graph of it."""
+
 _SMALL = 256
 """Bytes below which a tensor stays in the graph."""
 
@@ -23,19 +26,21 @@ Progress = Callable[[int, int], None]
 def write_weights(
     models: Sequence[ir.Model], folder: Path, progress: Progress | None = None
 ) -> None:
-    """Write the large tensors of all graphs, each name once, and refer to the file instead.
+    """Write the large tensors of all graphs, each once, and refer to the file instead.
 
-    No more than one tensor is held in memory beside the network's own.
+    Those of the network go by their names; other names mean nothing beyond their graph.  No more
+    than one tensor is held in memory beside the network's own.
     """
-    values: dict[str, list[ir.Value]] = {}
+    values: dict[str | int, list[ir.Value]] = {}
     for model in models:
         for name, value in model.graph.initializers.items():
             if value.const_value is not None and value.const_value.nbytes >= _SMALL:
-                values.setdefault(name, []).append(value)
+                key = name if name.startswith(_PARAMETERS) else id(value.const_value)
+                values.setdefault(key, []).append(value)
     total = sum(_tensor(same).nbytes for same in values.values())
     done = 0
     with (folder / WEIGHTS).open("wb") as file:
-        for name, same in values.items():
+        for same in values.values():
             tensor = _tensor(same)
             file.write(b"\0" * (-file.tell() % _ALIGNMENT))
             stored = ir.ExternalTensor(
@@ -44,7 +49,7 @@ def write_weights(
                 tensor.nbytes,
                 tensor.dtype,
                 shape=tensor.shape,
-                name=name,
+                name=str(same[0].name),
                 base_dir=folder,
             )
             file.write(tensor.tobytes())

@@ -82,6 +82,7 @@ def _lines(manifest: Manifest) -> Iterator[tuple[str, str]]:
         f"opset {graphs.opset}; score pack of {graphs.candidates} candidates"
         + (", and logits" if graphs.logits else "; no logits"),
     )
+    yield "abilities", ", ".join(graphs.abilities) or "none"
     yield (
         "cache",
         "read, any number of slots"

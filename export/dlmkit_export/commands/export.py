@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dlmkit.errors import RequestError
+from dlmkit_export.contract import ABILITIES
 
 __all__ = ["export"]
 
@@ -73,6 +74,13 @@ def _layers(ctx: click.Context, parameter: click.Parameter, text: str | None) ->
     help="Add a graph for strategies that read whole distributions.",
 )
 @click.option(
+    "--with",
+    "abilities",
+    type=click.Choice(ABILITIES),
+    multiple=True,
+    help="Add graphs for strategies that need this ability; may be repeated.",
+)
+@click.option(
     "--buckets",
     multiple=True,
     metavar="NAME=SIZES",
@@ -105,6 +113,7 @@ def export(
     cache_slots: int | None,
     candidates: int,
     logits: bool,
+    abilities: tuple[str, ...],
     buckets: tuple[str, ...],
     skip_layers: tuple[int, ...],
     prompt_tokens: str | None,
@@ -132,6 +141,7 @@ def export(
         opset=int(opset or (OPSETS[0] if cache_slots is None else IN_PLACE_OPSET)),
         buckets=Buckets.parse(buckets),
         cache_slots=cache_slots,
+        abilities=abilities,
     )
     load = LoadOptions(
         dtype=dtype or "auto",

@@ -15,7 +15,7 @@ from onnxscript import optimizer
 
 from dlmkit.errors import EngineError
 from dlmkit_export.bundle.options import OPSETS
-from dlmkit_export.contract import FRESH, INPUTS, LOGITS
+from dlmkit_export.contract import inputs_of, outputs_of
 from dlmkit_export.graph.attention import decomposed_attention
 from dlmkit_export.graph.call import NetworkCall, dynamic_shapes, example_inputs
 from dlmkit_export.graph.fusion import fuse
@@ -29,16 +29,19 @@ if TYPE_CHECKING:
 __all__ = ["trace_network"]
 
 
-def trace_network(decoder: TextModule, opset: int, cache_slots: int | None = None) -> ir.Model:
+def trace_network(
+    decoder: TextModule, opset: int, cache_slots: int | None = None, ability: str | None = None
+) -> ir.Model:
     """Return the network call as a graph whose weights are views of the decoder's.
 
-    With `cache_slots` it writes into a cache of that size.  The decoder is taken over and must not
+    With `cache_slots` it writes into a cache of that size; with an `ability` it has the inputs and
+    outputs for it.  The decoder is taken over and must not
     be used afterwards.
 
     Raises:
         EngineError: PyTorch cannot export this network, or it cannot write into a cache.
     """
-    model = _exported(decoder, opset)
+    model = _exported(decoder, opset, ability)
     transpose_weights(model)
     optimizer.optimize(model, input_size_limit=1024, output_size_limit=4096)
     if opset >= OPSETS[0]:
@@ -48,18 +51,18 @@ def trace_network(decoder: TextModule, opset: int, cache_slots: int | None = Non
     return _finished(model)
 
 
-def _exported(decoder: TextModule, opset: int) -> ir.Model:
+def _exported(decoder: TextModule, opset: int, ability: str | None) -> ir.Model:
     table: dict[Any, Any] = {torch.ops.aten.sort.stable: stable_sort}
     if opset < OPSETS[0]:
         table[torch.ops.aten.scaled_dot_product_attention.default] = decomposed_attention
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                NetworkCall(decoder).eval(),
-                kwargs=example_inputs(decoder),
-                dynamic_shapes=dynamic_shapes(),
-                input_names=list(INPUTS),
-                output_names=[LOGITS, *FRESH],
+                NetworkCall(decoder, ability).eval(),
+                args=example_inputs(decoder, ability),
+                dynamic_shapes={"given": dynamic_shapes(ability)},
+                input_names=list(inputs_of(ability)),
+                output_names=list(outputs_of(ability)),
                 opset_version=opset,
                 custom_translation_table=table,
                 dynamo=True,

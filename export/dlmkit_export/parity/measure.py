@@ -14,6 +14,7 @@ from dlmkit.errors import RequestError
 from dlmkit.generation import Runner
 from dlmkit.models.loading import load_model
 from dlmkit.models.reach import RopeScaling
+from dlmkit.requirements import asked_of
 from dlmkit.spec.load import read_component
 from dlmkit_export.bundle.changes import rope_text
 from dlmkit_export.bundle.manifest import MANIFEST, PROMPTS, read_manifest
@@ -40,7 +41,8 @@ def compare_bundle(
     """Compare a bundle with PyTorch over prompts and return the certificate.
 
     Each call of the reference's decode is put to both networks, so that one early difference
-    does not hide what follows; then the bundle decodes on its own.
+    does not hide what follows, and once more with each ability of the bundle; then the bundle
+    decodes on its own.
 
     Args:
         folder: the bundle.
@@ -73,8 +75,9 @@ def _models(folder: Path, document: Document, model: str | None) -> tuple[Loaded
             f"pipeline {document.name!r} has several models ({', '.join(document.models)})",
             hint="compare each bundle with a pipeline of one model, for example -p llada",
         )
-    source = read_manifest(folder).source
-    candidate = OnnxRuntimeEngine().load(str(folder), _on_cpu())
+    source, (name,) = read_manifest(folder).source, document.models
+    wanted = LoadOptions(device="cpu", abilities=asked_of(document.pipeline, {name}))
+    candidate = OnnxRuntimeEngine().load(str(folder), wanted)
     reference = _reference(folder, model)
     if reference.network.info.parameters != candidate.network.info.parameters:
         raise RequestError(
@@ -103,10 +106,6 @@ def _reference(folder: Path, model: str | None) -> LoadedModel:
     prompts = str(folder / PROMPTS) if source.derivation.prompt_tokens else None
     derivation = attrs.evolve(source.derivation, prompt_tokens=prompts)
     return find_engine("torch").derive(loaded, derivation)
-
-
-def _on_cpu() -> LoadOptions:
-    return LoadOptions(device="cpu")
 
 
 def _runner(document: Document, model: LoadedModel) -> Runner:

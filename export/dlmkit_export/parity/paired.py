@@ -12,6 +12,7 @@ from torch import Tensor
 from dlmkit.key_values.in_place import WritingNetwork
 from dlmkit.need import Need
 from dlmkit.network import Network, NetworkInfo, NetworkInputs, NetworkOutput
+from dlmkit_export.parity.probes import probes
 
 __all__ = ["Comparison", "Divergence", "PairedNetwork"]
 
@@ -75,13 +76,15 @@ class PairedNetwork:
 
     def forward(self, inputs: NetworkInputs, need: Need) -> NetworkOutput:
         """Run both on the reference's keys and values."""
-        wide, apart = Need.union((need, _SEEN)), _apart(inputs, self.info)
+        wide = Need.union((need, _SEEN))
         with torch.inference_mode():
-            found, expected = (
-                _with_fresh(network.forward(given, wide), given)
-                for network, given in ((self.candidate, apart), (self.reference, inputs))
-            )
-            self.comparison.add(expected, found)
+            for given, asked in probes(inputs, wide, self.info.capabilities):
+                apart = _apart(given, self.info)
+                found, expected = (
+                    _with_fresh(network.forward(each, asked), each)
+                    for network, each in ((self.candidate, apart), (self.reference, given))
+                )
+                self.comparison.add(expected, found)
         return self.reference.forward(inputs, need)
 
 
@@ -108,6 +111,8 @@ def _outputs(expected: NetworkOutput, found: NetworkOutput) -> dict[str, tuple[T
         "logits": (expected.logits_BSV, found.logits_BSV),
         "fresh_keys": (before.keys_YBGCE, after.keys_YBGCE),
         "fresh_values": (before.values_YBGCE, after.values_YBGCE),
+        "attention": (expected.attention_YBQK, found.attention_YBQK),
+        "relevance": (expected.relevance_YBQ, found.relevance_YBQ),
     }
     return {
         name: (first, second)

@@ -8,7 +8,9 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-__all__ = ["Bound", "Outputs"]
+from dlmkit_export.contract import MIXTURE
+
+__all__ = ["Bound", "Output", "Outputs", "lasts"]
 
 _FORMATS = {
     "tensor(float)": torch.float32,
@@ -30,16 +32,18 @@ _ELEMENT_TYPES = {
 """ONNX's numbers of them."""
 
 
-Outputs = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
-"""Shape and type of each output."""
+Output = tuple[tuple[int, ...], torch.dtype]
+"""Shape and type of an output."""
+
+Outputs = Mapping[str, Output]
 
 
 class Bound:
     """What one thread has bound a graph to.
 
-    Keys and values, which are large, are bound where they lie.  Everything else, tokens and masks,
-    is copied into memory of its own in the graph's number format, if it is not the same tensor as
-    in the run before; so binding anew is for other sizes and other stores.
+    Keys and values, which are large, are bound where they lie.  Everything else, tokens, mixtures
+    and masks, is copied into memory of its own in the graph's number format, if it is not the same
+    tensor as in the run before; so binding anew is for other sizes and other stores.
     """
 
     def __init__(self, session: onnxruntime.InferenceSession, device: torch.device) -> None:
@@ -59,7 +63,7 @@ class Bound:
         for name, tensor in inputs.items():
             if given.get(name) is tensor:
                 continue
-            if tensor.is_floating_point():
+            if lasts(name, tensor):
                 self._lies(self.binding.bind_input, name, tensor)
             else:
                 self._copied(name, tensor)
@@ -99,3 +103,8 @@ class Bound:
         pointer = tensor.data_ptr() if tensor.numel() else self._spare.data_ptr()
         index, kind = self._device.index or 0, _ELEMENT_TYPES[tensor.dtype]
         bind(name, self._device.type, index, kind, tuple(tensor.shape), pointer)
+
+
+def lasts(name: str, tensor: Tensor) -> bool:
+    """Whether an input is keys or values, which lie in one place for a whole decode."""
+    return tensor.is_floating_point() and name not in MIXTURE

@@ -18,7 +18,7 @@ from dlmkit_export.bundle.changes import as_in_spec
 from dlmkit_export.bundle.manifest import FORMAT, MANIFEST
 from dlmkit_export.bundle.options import ExportOptions
 from dlmkit_export.bundle.verify import record_of
-from dlmkit_export.contract import CONTRACT_VERSION
+from dlmkit_export.contract import ABILITIES, CONTRACT_VERSION
 from dlmkit_export.progress import stage_bar
 
 if TYPE_CHECKING:
@@ -40,15 +40,17 @@ def builtin_bundle(
 ) -> Path:
     """Return the bundle of a built-in checkpoint, after making it if there is none yet.
 
-    Its name depends on the weights, on how they are changed, and on what made it, so that an
-    update makes a new one.  Of the options `dtype` and `rope` count.
+    It has just the abilities that are asked for.  Its name depends on these, on the weights, on how
+    they are changed, and on what made it, so that an update makes a new one.  Of the options
+    `abilities`, `dtype` and `rope` count.
 
     Raises:
         ModelError: there is no such checkpoint, its weights are not installed, or they cannot be
             changed so.
     """
     name, load = reference.removeprefix(PREFIX), _that_count(options)
-    key = _key(checkpoint_path(name), load, derivation)
+    form = ExportOptions(abilities=options.abilities.intersection(ABILITIES))
+    key = _key(checkpoint_path(name), load, form, derivation)
     folder = cache_folder() / "bundles" / f"{name}-{key}"
     if not (folder / MANIFEST).is_file():
         from dlmkit_export.bundle.make import make_bundle  # the exporter is slow to import
@@ -56,7 +58,7 @@ def builtin_bundle(
         try:
             changed = f" {derivation.text}" if derivation else ""
             with stage_bar(f"compiling {reference}{changed}, once") as stage:
-                make_bundle(reference, folder, ExportOptions(), load, stage, derivation)
+                make_bundle(reference, folder, form, load, stage, derivation)
         except (OSError, RequestError):
             if not (folder / MANIFEST).is_file():  # no other process was quicker
                 raise
@@ -67,8 +69,10 @@ def _that_count(options: LoadOptions) -> LoadOptions:
     return LoadOptions(dtype=options.dtype, rope=options.rope)
 
 
-def _key(checkpoint: Path, load: LoadOptions, derivation: Derivation | None) -> str:
-    made_with = (load.dtype, FORMAT, CONTRACT_VERSION, attrs.asdict(ExportOptions()))
+def _key(
+    checkpoint: Path, load: LoadOptions, form: ExportOptions, derivation: Derivation | None
+) -> str:
+    made_with = (load.dtype, FORMAT, CONTRACT_VERSION, attrs.asdict(form))
     digest = hashlib.sha256(repr((made_with, *_changes(load.rope, derivation))).encode())
     for package in ("dlmkit", "onnx", "onnxscript", "torch"):
         digest.update(metadata.version(package).encode())

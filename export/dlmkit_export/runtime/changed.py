@@ -5,14 +5,17 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+import attrs
+
 from dlmkit.errors import EngineError
+from dlmkit_export.contract import ABILITIES
 
 if TYPE_CHECKING:
     from dlmkit.models.derivation import Derivation
     from dlmkit.models.reach import RopeScaling
     from dlmkit_export.bundle.manifest import Manifest
 
-__all__ = ["refuse_derived_bundle", "refuse_other_rope"]
+__all__ = ["refuse_derived_bundle", "refuse_missing", "refuse_other_rope"]
 
 
 def refuse_derived_bundle(
@@ -56,3 +59,26 @@ def refuse_other_rope(reference: str, manifest: Manifest, rope: RopeScaling) -> 
         hint=f"compile it again: {export_command(manifest, rope=rope)}; then name that: "
         "{repo: FOLDER, engine: onnxruntime}",
     )
+
+
+def refuse_missing(abilities: frozenset[str], reference: str, manifest: Manifest) -> None:
+    """Refuse a bundle that was compiled without one of the abilities that graphs may have.
+
+    Raises:
+        EngineError: its hint holds the command that compiles the network with them.
+    """
+    from dlmkit_export.bundle.changes import export_command
+    from dlmkit_export.bundle.options import OPSETS
+
+    graphs = manifest.graphs
+    missing = [each for each in ABILITIES if each in abilities and each not in graphs.abilities]
+    if missing:
+        opset = graphs.opset if graphs.cache_slots is None else OPSETS[0]
+        able = attrs.evolve(
+            graphs, abilities=(*graphs.abilities, *missing), cache_slots=None, opset=opset
+        )
+        again = export_command(attrs.evolve(manifest, graphs=able))
+        raise EngineError(
+            f"{reference} is compiled without {' and '.join(missing)}",
+            hint=f"compile it again: {again}; then name that, or use the engine torch",
+        )

@@ -15,7 +15,12 @@ from dlmkit.builtin import PREFIX
 from dlmkit.component import option
 from dlmkit.engine import Engine, LoadedModel, LoadOptions, Provenance
 from dlmkit.errors import EngineError, ModelError
-from dlmkit_export.runtime.changed import refuse_derived_bundle, refuse_other_rope
+from dlmkit_export.contract import ABILITIES
+from dlmkit_export.runtime.changed import (
+    refuse_derived_bundle,
+    refuse_missing,
+    refuse_other_rope,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -45,8 +50,11 @@ class OnnxRuntimeEngine(Engine):
     )
 
     def abilities(self) -> frozenset[str]:
-        """Prompt tokens, where they were compiled in."""
-        return frozenset({"prompt-tokens"})
+        """Prompt tokens, and what graphs may be made for.
+
+        A graph computes the same positions in every layer.
+        """
+        return frozenset({"prompt-tokens", *ABILITIES})
 
     def known_info(self, reference: str) -> NetworkInfo | None:
         """What the manifest of a bundle says."""
@@ -68,6 +76,12 @@ class OnnxRuntimeEngine(Engine):
         manifest = _manifest(reference)
         if manifest is not None:
             refuse_other_rope(reference, manifest, rope)
+
+    def refuse_unable(self, reference: str, abilities: frozenset[str]) -> None:
+        """A bundle has the abilities that it was compiled with."""
+        manifest = _manifest(reference)
+        if manifest is not None:
+            refuse_missing(abilities, reference, manifest)
 
     def load(self, reference: str, options: LoadOptions) -> LoadedModel:
         """Check the bundle that `reference` names, and open it."""
@@ -97,6 +111,7 @@ class OnnxRuntimeEngine(Engine):
         with _naming_remedy(reference, folder):
             manifest = read_manifest(folder)
         _refuse_changes(reference, options, manifest)
+        refuse_missing(options.abilities, reference, manifest)
         if options.rope is not None:
             refuse_other_rope(reference, manifest, options.rope)
         with _naming_remedy(reference, folder):

@@ -15,7 +15,7 @@ import attrs
 import onnxruntime
 from torch import Tensor
 
-from dlmkit_export.runtime.bound import Bound
+from dlmkit_export.runtime.bound import Bound, lasts
 
 __all__ = ["FixedCall", "FixedCalls", "run_options"]
 
@@ -61,7 +61,7 @@ class FixedCalls(threading.local):
 
         `bind` binds these inputs anew, and gives the memory of the results.
         """
-        lasting = [each for each in inputs.values() if each.is_floating_point()]
+        lasting = [each for name, each in inputs.items() if lasts(name, each)]
         places = tuple(each.data_ptr() for each in (*lasting, *rooms.values()))
         key = (tuple(each.shape for each in inputs.values()), places)
         if key in self._calls:

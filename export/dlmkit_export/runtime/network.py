@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+import attrs
 import torch
 from torch import Tensor
 
@@ -16,7 +17,14 @@ from dlmkit.errors import EngineError
 from dlmkit.host.kept import Kept
 from dlmkit.network import KeyValues, NetworkInfo, NetworkInputs, NetworkOutput
 from dlmkit.prediction import ScorePack, score_pack
-from dlmkit_export.contract import FRESH, LOGITS, PACK
+from dlmkit_export.contract import ATTENTION_TAPS, FRESH, LOGITS, PACK
+from dlmkit_export.runtime.ability_calls import (
+    ability_feeds,
+    ability_of,
+    ability_outputs,
+    taps_of,
+)
+from dlmkit_export.runtime.changed import refuse_missing
 from dlmkit_export.runtime.feeds import feeds
 from dlmkit_export.runtime.in_place import feeds_in_place, rooms_of
 
@@ -24,7 +32,7 @@ if TYPE_CHECKING:
     from dlmkit.engine import LoadOptions
     from dlmkit.need import Need
     from dlmkit_export.bundle.manifest import Manifest
-    from dlmkit_export.runtime.bound import Outputs
+    from dlmkit_export.runtime.bound import Output
     from dlmkit_export.runtime.graph_runner import GraphRunner
 
 __all__ = ["OnnxNetwork"]
@@ -33,7 +41,8 @@ __all__ = ["OnnxNetwork"]
 class OnnxNetwork:
     """Runs the graph with the score pack, or the one with logits where somebody needs them.
 
-    A graph is loaded when it is first used.  `options` are those that it was loaded with.
+    A pass that needs an ability runs the graph that has it.  A graph is loaded when it is first
+    used.  `options` are those that it was loaded with.
     """
 
     def __init__(
@@ -54,19 +63,38 @@ class OnnxNetwork:
         """Run one pass over the fed positions.
 
         Raises:
-            EngineError: the bundle does not offer the statistics, or has no bucket large enough.
+            EngineError: the bundle does not offer the statistics or an ability, or has no bucket
+                large enough.
         """
-        graphs = self._manifest.graphs
-        packed = not need.logits and need.top <= graphs.candidates
-        name = graphs.score_pack if packed else graphs.logits
-        if name is None:
-            raise _not_offered(need, graphs.candidates)
+        packed = not need.logits and need.top <= self._manifest.graphs.candidates
+        ability = ability_of(inputs, need)
+        name = self._file(ability, need, packed=packed)
         kept, in_place = self._kept, self.info.cache_slots is not None
         make = feeds_in_place if in_place else feeds
         sizes, given = make(inputs, self.info, self._manifest.buckets, kept, current=packed)
-        outputs = kept.of("outputs", (name, *sizes), lambda: self._outputs(sizes, packed=packed))
+        slots = 0 if ability is None else given["past_keys"].shape[3]
+        given |= ability_feeds(inputs, ability, sizes[1])
+        outputs = kept.of(
+            ("outputs", name),
+            (*sizes, slots),
+            lambda: (
+                self._outputs(sizes, packed=packed)
+                | ability_outputs(ability, self.info.layers, *sizes[:2], slots)
+            ),
+        )
         rooms = rooms_of(inputs.past) if in_place and inputs.past else {}
         found = self._graph(name).run(given, outputs, reuse=packed, rooms=rooms)
+        output = self._output(found, inputs, need, packed=packed)
+        if ability != ATTENTION_TAPS:
+            return output
+        attention_YBQK, relevance_YBQ = taps_of(found, inputs, need, slots)
+        return attrs.evolve(output, attention_YBQK=attention_YBQK, relevance_YBQ=relevance_YBQ)
+
+    def _output(
+        self, found: Mapping[str, Tensor], inputs: NetworkInputs, need: Need, *, packed: bool
+    ) -> NetworkOutput:
+        """What every graph returns, in memory that the next run leaves alone but for `fresh`."""
+        kept, in_place = self._kept, self.info.cache_slots is not None
         fed, wanted = inputs.ids_BQ.shape[1], inputs.want_BS.shape[1]
         fresh = None if in_place else kept.of("fresh", (found, fed), lambda: _fresh(found, fed))
         if packed:
@@ -79,17 +107,27 @@ class OnnxNetwork:
             fresh=fresh,
         )
 
+    def _file(self, ability: str | None, need: Need, *, packed: bool) -> str:
+        """The graph of such a call."""
+        graphs = self._manifest.graphs
+        if ability is not None:
+            refuse_missing(frozenset({ability}), "this bundle", self._manifest)
+        name = graphs.file(ability, packed=packed)
+        if name is None:
+            raise _not_offered(need, graphs.candidates)
+        return name
+
     def _graph(self, name: str) -> GraphRunner:
         if name not in self._graphs:
             self._graphs[name] = self._open_graph(name)
         return self._graphs[name]
 
-    def _outputs(self, sizes: tuple[int, int, int], *, packed: bool) -> Outputs:
+    def _outputs(self, sizes: tuple[int, int, int], *, packed: bool) -> dict[str, Output]:
         """Shape and type of every output, apart from a cache that is written."""
         rows, fed, wanted = sizes
         info, wide = self.info, torch.float32
         kept = min(self._manifest.graphs.candidates, info.vocab_size)
-        shapes: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
+        shapes: dict[str, Output] = {}
         if packed:
             shapes = dict.fromkeys(PACK, ((rows, wanted), wide))
             shapes["top_ids"] = ((rows, wanted, kept), torch.int64)
