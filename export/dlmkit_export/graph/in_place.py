@@ -49,8 +49,13 @@ def _join_masks(values: dict[Any, ir.Value], cache_slots: int) -> None:
     """One mask over all slots, in place of one over the cache and one over what is fed."""
     past, new = values["mask_past"], values["mask_new"]
     mask = _input("mask", [*_dims(past)[:3], cache_slots], past.dtype)
-    for node in _users(past, "Concat"):
-        ir.convenience.replace_all_uses_with(node.outputs[0], mask)
+    for node in _users(past, "Concat", "Shape"):
+        if node.op_type == "Concat":
+            ir.convenience.replace_all_uses_with(node.outputs[0], mask)
+        elif "end" not in node.attributes or node.attributes["end"].as_int() > 3:
+            raise _refusal("it reads how many slots are cached")
+        else:  # as many rows, and as many queries
+            node.replace_input_with(0, mask)
     for node in _users(new, "Concat", "Shape"):
         if node.op_type == "Shape":  # as many keys are fed as queries
             node.replace_input_with(0, mask)
