@@ -97,7 +97,8 @@ class NetworkInputs:
     everywhere); `past` cached keys and values with `mask_past_B1QC` telling which slots are
     visible (both or neither); `current_BS` the tokens whose log-probability is asked for.
     Every query must see at least itself.  A network that writes into its cache leaves fresh keys
-    and values in `past`, in the slots of `positions_BQ`.
+    and values in `past`, in the slots of `positions_BQ`.  Engines may know positions, wanted rows
+    and masks by identity from the call before: make new tensors of them, never change one.
 
     Only for networks with the ability: `watch_BQ`, bool, the queries whose attention is noted;
     `mix_ids_BQK` and `mix_weights_BQK`, float32, tokens whose embeddings are added up in place of

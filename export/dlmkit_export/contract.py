@@ -62,6 +62,7 @@ __all__ = [
     "MIXTURE",
     "PACK",
     "TAPS",
+    "TOKENS",
     "WATCHED",
     "caches",
     "inputs_of",
@@ -95,6 +96,9 @@ ABILITIES = (ATTENTION_TAPS, MIXED_INPUTS)
 
 MIXTURE = ("mix_ids", "mix_weights")
 """More inputs of a graph that is fed mixtures, int32 and float32."""
+
+TOKENS = ("ids", CURRENT, *MIXTURE)
+"""Inputs that say what is at a position, and not which positions there are."""
 
 WATCHED = "watched"
 """One more input of a graph that tells what attention saw, boolean."""

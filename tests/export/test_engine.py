@@ -81,6 +81,17 @@ def test_only_what_was_asked_for_comes_back(ids_BQ):
     assert pack.current_logp_BP is None
 
 
+def test_tokens_that_are_written_in_place_are_fed(ids_BQ):
+    """A pass never answers for the tokens of the pass before."""
+    written_BQ = ids_BQ.clone()
+    before = feed(network("tiny"), written_BQ, Need()).pack
+    written_BQ[:, 1] += 1
+    after = feed(network("tiny"), written_BQ, Need()).pack
+    anew = feed(network("tiny"), written_BQ.clone(), Need()).pack
+    assert torch.equal(anew.lse_BP, after.lse_BP)
+    assert not torch.equal(before.lse_BP, after.lse_BP)
+
+
 def test_more_candidates_than_the_pack_has_come_from_logits(ids_BQ):
     """The caller sees no difference."""
     pack = feed(network("tiny"), ids_BQ, Need(top=20)).pack

@@ -8,7 +8,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from dlmkit_export.contract import MIXTURE
+from dlmkit_export.contract import MIXTURE, TOKENS
 
 __all__ = ["Bound", "Output", "Outputs", "lasts"]
 
@@ -41,9 +41,9 @@ Outputs = Mapping[str, Output]
 class Bound:
     """What one thread has bound a graph to.
 
-    Keys and values, which are large, are bound where they lie.  Everything else, tokens, mixtures
-    and masks, is copied into memory of its own in the graph's number format, if it is not the same
-    tensor as in the run before; so binding anew is for other sizes and other stores.
+    Keys and values, which are large, are bound where they lie.  Everything else is copied into
+    memory of its own in the graph's number format, so binding anew is for other sizes and other
+    stores; positions and masks only if they are not the same tensors as in the run before.
     """
 
     def __init__(self, session: onnxruntime.InferenceSession, device: torch.device) -> None:
@@ -61,7 +61,7 @@ class Bound:
         """Let the next run read these inputs, and write those outputs that have a room there."""
         given = self._given
         for name, tensor in inputs.items():
-            if given.get(name) is tensor:
+            if given.get(name) is tensor and name not in TOKENS:
                 continue
             if lasts(name, tensor):
                 self._lies(self.binding.bind_input, name, tensor)

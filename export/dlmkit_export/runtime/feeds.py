@@ -66,21 +66,19 @@ def tokens(
     ids = _filled(inputs.ids_BQ, fed)
     if not current:
         return {"ids": ids}
-    parts = inputs.current_BS, len(ids), wanted
-    return {"ids": ids, CURRENT: kept.of("current", parts, lambda: _current(inputs, wanted))}
+    if inputs.current_BS is not None:
+        return {"ids": ids, CURRENT: _filled(inputs.current_BS, wanted)}
+    shape, device = (len(ids), wanted), ids.device
+    nothing_BS = kept.of(
+        "nothing", shape, lambda: torch.zeros(shape, dtype=torch.int32, device=device)
+    )
+    return {"ids": ids, CURRENT: nothing_BS}  # nobody reads what comes of it
 
 
 def _filled(values_BX: Tensor, width: int) -> Tensor:
     """As wide as that, with zeros behind."""
     missing = width - values_BX.shape[1]
     return pad(values_BX, (0, missing)) if missing else values_BX
-
-
-def _current(inputs: NetworkInputs, wanted: int) -> Tensor:
-    if inputs.current_BS is not None:
-        return _filled(inputs.current_BS, wanted)
-    shape, device = (inputs.ids_BQ.shape[0], wanted), inputs.ids_BQ.device
-    return torch.zeros(shape, dtype=torch.int32, device=device)  # nobody reads the result
 
 
 def _past(inputs: NetworkInputs, info: NetworkInfo, buckets: Buckets) -> tuple[Tensor, Tensor]:
